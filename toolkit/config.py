@@ -1,0 +1,278 @@
+"""What a user may ask for: one frozen model per section of a design file.
+
+Every key has a default, a unit where it has a dimension, and a docstring; an unknown key is
+answered with the nearest known one. ``DesignFile`` is the whole file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from toolkit.errors import ConfigError, nearest
+from toolkit.precision import Precision
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Bits = Annotated[int, Field(ge=1, le=32)]
+PrecisionText = Annotated[str, Field(description="ap_fixed<W,I,Q,O>")]
+
+
+class Section(BaseModel):
+    """A frozen section; a mistake in it is a ``ConfigError`` that names key, value and choices."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(explain(type(self), error)) from None
+
+    def change(self, **values: Any) -> Self:
+        """A copy with some keys changed, validated again."""
+        return type(self)(**{**dict(self), **values})
+
+
+class AugmentationConfig(Section):
+    """``[train.augmentation]``: random changes to training images, never to validation or test images."""
+
+    horizontal_flip: bool = False
+    """Mirror left-right with probability 1/2."""
+    vertical_flip: bool = False
+    """Mirror top-bottom with probability 1/2."""
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Rotate by up to this angle either way, in degrees."""
+    crop_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Smallest area fraction of a random resized crop; 1 is no crop."""
+    colour_jitter: Fraction = 0.0
+    """Strength of random brightness, contrast, saturation and hue changes (hue and saturation on RGB only)."""
+
+    @classmethod
+    def standard(cls) -> AugmentationConfig:
+        """The whole set: flips, rotation up to 15 degrees, random resized crop, colour jitter."""
+        return cls(horizontal_flip=True, vertical_flip=True, rotation_degrees=15, crop_scale=0.6, colour_jitter=0.2)
+
+
+class DatasetConfig(Section):
+    """``[dataset]``: which images."""
+
+    name: str = "mnist5k"
+    """cifar10, fashion_mnist, mnist, mnist5k, digits or synthetic."""
+    data_dir: Path | None = None
+    """Folder with the original files; default ``$TOOLKIT_DATA``, then Debian's, then Keras' own loader."""
+    shape: tuple[Positive, Positive, Positive] | None = None
+    """Height, width, channels to bring images to: zero padding (never scaling), grey repeated to RGB."""
+    test_count: Positive | None = None
+    """Use only the first so many test images."""
+
+
+class ModelConfig(Section):
+    """``[model]``: a zoo model by name, or a file of the user's own."""
+
+    name: str = "convnet"
+    """A zoo name: cifar10_cnn, convnet, separable_cnn, conv_bn_relu."""
+    path: Path | None = None
+    """A ``.keras`` file or legacy QKeras ``.h5``; takes the place of ``name``."""
+
+
+class PruneConfig(Section):
+    """``[train.prune]``: pruning with masks that stay through further training."""
+
+    sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Fraction of weights (or channels) set to zero at the end of the schedule."""
+    scope: Literal["global", "layer"] = "global"
+    """Rank magnitudes over the whole model or within each layer."""
+    structure: Literal["unstructured", "channel"] = "unstructured"
+    """Single weights by L1, or whole output channels by L1 norm."""
+    begin_epoch: Annotated[int, Field(ge=0)] = 0
+    """First epoch of the gradual (cubic) schedule."""
+    end_epoch: Annotated[int, Field(ge=0)] = 0
+    """Epoch at which the final sparsity is reached; 0 prunes at once."""
+
+
+class TrainConfig(Section):
+    """``[train]`` and ``[quantization.train]``: how to fit a model."""
+
+    epochs: Annotated[int, Field(ge=0)] = 10
+    """Passes over the training split; 0 only evaluates."""
+    batch_size: Positive = 64
+    """Images per optimizer step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Adam's step size."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seeds initial weights' shuffling, dropout and augmentation."""
+    early_stopping_epochs: Positive | None = None
+    """Stop after so many epochs without a better validation accuracy."""
+    jit_compile: bool = False
+    """Compile the training step with XLA."""
+    mixed_precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """Keras dtype policy; float training only."""
+    augmentation: AugmentationConfig | None = None
+    """Random changes to training images."""
+    prune: PruneConfig | None = None
+    """Pruning during this training."""
+    teacher: Any = None
+    """A live Keras model (float logits) to distil from."""
+    temperature: Annotated[float, Field(gt=0)] = 4.0
+    """Softening of teacher and student logits in the distillation loss."""
+    distillation_weight: Fraction = 0.5
+    """Share of the distillation loss against the label loss."""
+    checkpoint: Path | None = None
+    """Folder for the state of an interrupted training; the same call then resumes from it."""
+    progress: bool = True
+    """Show a progress bar on a terminal, plain lines otherwise."""
+
+
+class LayerQuantConfig(Section):
+    """``[quantization.layers.<name>]``: what differs for one layer."""
+
+    weight_bits: Bits | None = None
+    bias_bits: Bits | None = None
+    activation_bits: Bits | None = None
+    weights: Literal["fixed", "binary", "ternary"] | None = None
+    scale: Literal["1", "auto_po2"] | None = None
+
+
+class QuantConfig(Section):
+    """``[quantization]``: float Keras model to QKeras model."""
+
+    weight_bits: Bits = 8
+    """Width of kernels, sign included."""
+    bias_bits: Bits | None = None
+    """Width of biases; default ``weight_bits`` (at least 4, so that a bias is not lost with a narrow kernel)."""
+    activation_bits: Bits = 8
+    """Width of activations between layers."""
+    input_bits: Bits = 8
+    """Width of the quantized input: unsigned, one integer bit fewer than needed is never chosen."""
+    weights: Literal["fixed", "binary", "ternary"] = "fixed"
+    """Kernel values: fixed point, {-1, 1} or {-1, 0, 1} times a power of two."""
+    scale: Literal["1", "auto_po2"] = "1"
+    """QKeras alpha: 1, or a power of two per output channel fitted to the weights."""
+    layers: dict[str, LayerQuantConfig] = Field(default_factory=dict)
+    """Exceptions by layer name."""
+    calibration_count: Positive = 512
+    """Training images that decide the integer bits of activations."""
+
+
+class LayerHlsConfig(Section):
+    """``[hls.layers.<name>]``: what differs for one layer; the keys of ``[hls]`` that make sense there."""
+
+    strategy: Literal["Latency", "Resource", "distributed_arithmetic"] | None = None
+    reuse_factor: Positive | None = None
+    parallelization_factor: Positive | None = None
+    precision: PrecisionText | dict[str, PrecisionText] | None = None
+    """One type for all, or by hls4ml's names: result, accum, weight, bias, table, ..."""
+    table_size: Positive | None = None
+    implementation: str | None = None
+    """Softmax: stable, latency, argmax or legacy; io_stream convolution: linebuffer or encoded."""
+
+
+class HlsConfig(Section):
+    """``[hls]``: the FPGA design. The same defaults as hls4ml except io_stream, which CNNs need."""
+
+    backend: Literal["Vitis", "Vivado"] = "Vitis"
+    """hls4ml backend."""
+    part: str = "xc7z020clg400-1"
+    """FPGA part number; the default is the PYNQ-Z2's."""
+    clock_period_ns: Annotated[float, Field(gt=0, le=1000)] = 10.0
+    """Target clock period in ns."""
+    io_type: Literal["io_parallel", "io_stream"] = "io_stream"
+    """How values travel between layers."""
+    strategy: Literal["Latency", "Resource", "distributed_arithmetic"] = "Latency"
+    """How matrix products are built."""
+    reuse_factor: Positive = 1
+    """How many products share one multiplier."""
+    precision: PrecisionText | None = None
+    """Type of whatever no quantizer decides; without it a model with no quantizer is refused."""
+    invalid_reuse_factor: Literal["error", "nearest"] = "error"
+    """Answer to a reuse factor that hls4ml would move silently."""
+    parallelization_factor: Positive = 1
+    """Convolution output pixels computed in parallel (io_parallel)."""
+    layers: dict[str, LayerHlsConfig] = Field(default_factory=dict)
+    """Exceptions by layer name."""
+    test_vectors: Annotated[int, Field(ge=0)] = 16
+    """Input/output pairs written to ``tb_data`` when inputs are given."""
+
+    @field_validator("precision")
+    @classmethod
+    def precision_parses(cls, text: str | None) -> str | None:
+        if text is not None:
+            Precision.parse(text)
+        return text
+
+
+class BaselineConfig(Section):
+    """``[[baselines]]``: one float or integer engine to measure."""
+
+    engine: str = "keras"
+    """keras, onnxruntime, litert or gpu_model."""
+    precision: str = "float32"
+    """float32, float16, bfloat16 or int8, as the engine allows."""
+    provider: str | None = None
+    """cpu, cuda, tensorrt, or a GPU of the device table for gpu_model; default: what the engine has here."""
+    batches: tuple[Positive, ...] = (1, 256)
+    """Batch sizes to measure; latency is that of batch 1, throughput the best."""
+    repeats: Positive = 30
+    """Timed runs per batch size, after warm-up."""
+
+
+class DesignConfig(Section):
+    """``[[designs]]``: one FPGA design of the model: a quantization, its training and its HLS project."""
+
+    name: str | None = None
+    """Row name; default made from bits, io type, strategy and reuse factor."""
+    quantization: QuantConfig = Field(default_factory=QuantConfig)
+    train: TrainConfig | None = None
+    """Quantization-aware training; absent: post-training quantization."""
+    distil: bool = False
+    """Use the trained float model as teacher."""
+    hls: HlsConfig = Field(default_factory=HlsConfig)
+    csim_count: Annotated[int, Field(ge=0)] | None = 100
+    """Test images proven with csim; 0 none, absent in JSON (null): the whole test split."""
+
+
+class DesignFile(Section):
+    """A whole design file: what ``toolkit run`` does."""
+
+    name: str = "design"
+    """Names the run and its folders."""
+    dataset: DatasetConfig = Field(default_factory=DatasetConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    designs: tuple[DesignConfig, ...] = ()
+    baselines: tuple[BaselineConfig, ...] = (BaselineConfig(),)
+
+
+def explain(section: type[BaseModel], error: ValidationError) -> str:
+    """Pydantic's findings in our words: key, rule, value got, choices."""
+    return "\n".join(explain_one(section, item) for item in error.errors())
+
+
+def explain_one(section: type[BaseModel], item: Any) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join([section.__name__, *path])
+    match item["type"]:
+        case "extra_forbidden":
+            known = known_keys(section, path[:-1])
+            return f'{key}: "{path[-1]}" is not a key{nearest(path[-1], known)}; known keys: {", ".join(known)}'
+        case "literal_error":
+            expected = item["ctx"]["expected"].replace("'", "")
+            choices = expected.replace(" or ", ", ").split(", ")
+            return f'{key}: "{item["input"]}" is not a choice{nearest(str(item["input"]), choices)}; choose {expected}'
+        case _:
+            return f"{key}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r}"
+
+
+def known_keys(section: type[BaseModel], path: list[str]) -> list[str]:
+    """Keys of the section that ``path`` leads to, as far as it can be followed."""
+    for part in path:
+        field = section.model_fields.get(part)
+        if field is None:
+            continue
+        for candidate in [field.annotation, *getattr(field.annotation, "__args__", ())]:
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                section = candidate
+    return sorted(section.model_fields)

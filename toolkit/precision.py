@@ -1,0 +1,198 @@
+"""Fixed-point types as values: parse, print, range, quantize.
+
+The semantics are those of AMD's ``ap_fixed<W,I,Q,O,N>`` (Vitis HLS user guide UG1399, "Arbitrary
+Precision Fixed-Point Data Types") as hls4ml ships them for csim in ``ap_types/ap_fixed_base.h``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.errors import ConfigError, choose
+
+
+class Rounding(StrEnum):
+    """What happens to bits below the least significant one (``ap_q_mode``)."""
+
+    TRN = "TRN"  # towards minus infinity (drop bits)
+    TRN_ZERO = "TRN_ZERO"  # towards zero
+    RND = "RND"  # to nearest, ties to plus infinity
+    RND_ZERO = "RND_ZERO"  # to nearest, ties to zero
+    RND_INF = "RND_INF"  # to nearest, ties away from zero
+    RND_MIN_INF = "RND_MIN_INF"  # to nearest, ties to minus infinity
+    RND_CONV = "RND_CONV"  # to nearest, ties to even
+
+
+class Overflow(StrEnum):
+    """What happens to values outside the range (``ap_o_mode``)."""
+
+    WRAP = "WRAP"  # drop the bits above the most significant one
+    SAT = "SAT"  # clip to the range
+    SAT_ZERO = "SAT_ZERO"  # become zero
+    SAT_SYM = "SAT_SYM"  # clip to the range without the most negative value
+
+
+PATTERN = re.compile(r"^\s*(?:nnet::)?(ap|ac)_(u?)(fixed|int)\s*<\s*(.*?)\s*>\s*$")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A fixed-point type, printed as Vitis HLS spells it: ``ap_fixed<W,I,Q,O>``.
+
+    A value is an integer of ``width_bits`` bits times :attr:`lsb`. Raises ``ConfigError`` for a
+    width below 1.
+    """
+
+    width_bits: int
+    integer_bits: int  # counts the sign bit, as ap_fixed does; may be negative or above the width
+    signed: bool = True
+    rounding: Rounding = Rounding.TRN
+    overflow: Overflow = Overflow.WRAP
+    saturation_bits: int = 0  # ap_fixed's N: how many top bits SAT-like wrapping keeps
+
+    def __post_init__(self) -> None:
+        if self.width_bits < 1:
+            raise ConfigError(f"precision width must be at least 1 bit, got {self.width_bits}")
+
+    @classmethod
+    def parse(cls, text: str) -> Precision:
+        """Read ``ap_fixed<16,6>``, ``ap_ufixed<8,0,RND,SAT>``, ``fixed<8,3>``, ``ap_int<8>`` or ``ap_uint<1>``.
+
+        Raises ``ConfigError`` that shows the accepted forms.
+        """
+        spelled = text if re.match(r"^\s*(nnet::)?a[pc]_", text) else "ap_" + text.strip()
+        match = PATTERN.match(spelled)
+        parts = [part.strip() for part in match.group(4).split(",")] if match else []
+        try:
+            assert match is not None
+            whole = match.group(3) == "int"
+            width_bits = int(parts[0])
+            integer_bits = width_bits if whole else int(parts[1])
+        except (AssertionError, ValueError, IndexError):
+            raise ConfigError(
+                f'precision must look like ap_fixed<W,I>, ap_ufixed<W,I,RND,SAT>, ap_int<W> or ap_uint<W>, got "{text}"'
+            ) from None
+        rest = [] if whole else parts[2:]
+        rounding = read_mode("rounding mode", rest[0], Rounding) if rest else Rounding.TRN
+        overflow = read_mode("overflow mode", rest[1], Overflow) if len(rest) > 1 else Overflow.WRAP
+        return cls(
+            width_bits=width_bits,
+            integer_bits=integer_bits,
+            signed=match.group(2) == "",
+            rounding=Rounding(rounding),
+            overflow=Overflow(overflow),
+            saturation_bits=int(rest[2]) if len(rest) > 2 else 0,
+        )
+
+    def __str__(self) -> str:
+        modes = f",{self.rounding},{self.overflow}"
+        if self.saturation_bits:
+            modes += f",{self.saturation_bits}"
+        elif self.rounding is Rounding.TRN and self.overflow is Overflow.WRAP:
+            modes = ""
+        return f"ap_{'' if self.signed else 'u'}fixed<{self.width_bits},{self.integer_bits}{modes}>"
+
+    @property
+    def fraction_bits(self) -> int:
+        """Bits below the binary point: ``W - I``; negative when the least significant bit exceeds 1."""
+        return self.width_bits - self.integer_bits
+
+    @property
+    def lsb(self) -> float:
+        """Value of the least significant bit: ``2**(I - W)``."""
+        return 2.0**-self.fraction_bits
+
+    @cached_property
+    def integer_min(self) -> int:
+        """Smallest stored integer (of the saturating range: ``SAT_SYM`` has no most negative value)."""
+        if not self.signed:
+            return 0
+        lowest = -(1 << (self.width_bits - 1))
+        return lowest + 1 if self.overflow is Overflow.SAT_SYM and self.width_bits > 1 else lowest
+
+    @cached_property
+    def integer_max(self) -> int:
+        """Largest stored integer."""
+        return (1 << (self.width_bits - (1 if self.signed else 0))) - 1
+
+    @property
+    def minimum(self) -> float:
+        """Smallest value, ``integer_min * lsb``."""
+        return self.integer_min * self.lsb
+
+    @property
+    def maximum(self) -> float:
+        """Largest value, ``integer_max * lsb``."""
+        return self.integer_max * self.lsb
+
+    def with_modes(self, rounding: Rounding, overflow: Overflow) -> Precision:
+        """The same width with other rounding and overflow modes."""
+        return replace(self, rounding=rounding, overflow=overflow)
+
+    def quantize(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Values as this type holds them, as float64 (exact up to 53 significant bits)."""
+        return self.to_integers(values) * self.lsb
+
+    def to_integers(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """The integers this type stores for real ``values``; float64 holding exact integers.
+
+        Exact while ``width_bits`` and the values, scaled by ``1 / lsb``, stay within 53 bits.
+        """
+        scaled = np.ldexp(np.asarray(values, np.float64), self.fraction_bits)
+        return overflow_integers(round_integers(scaled, self.rounding), self)
+
+
+def read_mode(what: str, text: str, modes: type[Rounding] | type[Overflow]) -> str:
+    """Read ``RND`` or ``AP_RND`` or ``SC_RND``; raises ``ConfigError`` naming the nearest mode."""
+    return choose(what, re.sub(r"^(AP|SC)_", "", text.strip().upper()), [str(mode) for mode in modes])
+
+
+def round_integers(scaled: npt.NDArray[np.float64], rounding: Rounding) -> npt.NDArray[np.float64]:
+    """Round scaled values to whole numbers as ``ap_q_mode`` does."""
+    match rounding:
+        case Rounding.TRN:
+            return np.floor(scaled)
+        case Rounding.TRN_ZERO:
+            return np.trunc(scaled)
+        case Rounding.RND:
+            return nearest_integers(scaled, ties_up=np.ones(scaled.shape, bool))
+        case Rounding.RND_MIN_INF:
+            return nearest_integers(scaled, ties_up=np.zeros(scaled.shape, bool))
+        case Rounding.RND_ZERO:
+            return nearest_integers(scaled, ties_up=scaled < 0)
+        case Rounding.RND_INF:
+            return nearest_integers(scaled, ties_up=scaled > 0)
+        case Rounding.RND_CONV:
+            return np.rint(scaled)
+
+
+def nearest_integers(scaled: npt.NDArray[np.float64], ties_up: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Round to nearest; a tie goes up where ``ties_up`` holds, down elsewhere."""
+    below = np.floor(scaled)
+    fraction = scaled - below
+    return below + ((fraction > 0.5) | ((fraction == 0.5) & ties_up))
+
+
+def overflow_integers(integers: npt.NDArray[np.float64], precision: Precision) -> npt.NDArray[np.float64]:
+    """Bring whole numbers into the range of ``precision`` as ``ap_o_mode`` does.
+
+    Raises ``ConfigError`` for wrapping that keeps saturation bits (``N > 0``), which hls4ml never emits.
+    """
+    low, high = precision.integer_min, precision.integer_max
+    match precision.overflow:
+        case Overflow.SAT | Overflow.SAT_SYM:
+            return np.clip(integers, low, high)
+        case Overflow.SAT_ZERO:
+            return np.where((integers < low) | (integers > high), 0.0, integers)
+        case Overflow.WRAP:
+            if precision.saturation_bits:
+                raise ConfigError(f"wrapping with saturation bits is not emulated, got {precision}")
+            span = 2.0**precision.width_bits
+            wrapped: npt.NDArray[np.float64] = integers - span * np.floor((integers - low) / span)
+            return wrapped

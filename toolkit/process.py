@@ -1,0 +1,132 @@
+"""The only module that starts other programs.
+
+Programs are argv lists, never shell strings; every run has a working directory, a time limit
+and, if asked, a log file that keeps what the program printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.errors import ProcessError, ToolNotFound
+
+# What each program brings; shown when it is missing, and by ``toolkit doctor``.
+TOOL_PURPOSE = {
+    "g++": "compiles the HLS C++ for csim (Debian: apt-get install g++)",
+    "vitis-run": "Vitis HLS 2024.1 and later: measured csynth, cosim and vsynth in place of estimates",
+    "vitis_hls": "Vitis HLS 2020.2 to 2023.2: measured csynth, cosim and vsynth in place of estimates",
+    "vivado_hls": "Vivado HLS up to 2020.1: measured csynth, cosim and vsynth in place of estimates",
+    "vivado": "Vivado: logic synthesis and place-and-route figures",
+    "nvidia-smi": "an NVIDIA GPU: training and baselines on it",
+    "chromium": "headless browser: the browser tests of the HTML report",
+}
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that ended with return code 0: its command, output (stdout and stderr) and seconds."""
+
+    command: tuple[str, ...]
+    output: str
+    seconds: float
+
+
+def find_tool(name: str) -> Path | None:
+    """Path of a program: ``$TOOLKIT_<NAME>`` if set (``g++`` is ``TOOLKIT_GXX``), else PATH."""
+    override = os.environ.get(override_variable(name))
+    found = shutil.which(override or name)
+    return Path(found) if found else None
+
+
+def require_tool(name: str) -> Path:
+    """Like :func:`find_tool`; raises ``ToolNotFound`` with where it looked and the override."""
+    found = find_tool(name)
+    if found is None:
+        variable = override_variable(name)
+        asked = os.environ.get(variable)
+        where = f'{variable}="{asked}"' if asked else "PATH"
+        raise ToolNotFound(
+            f"{name} is needed: {TOOL_PURPOSE.get(name, 'an external program')}; "
+            f"not found through {where}; set {variable} to point at it"
+        )
+    return found
+
+
+def override_variable(name: str) -> str:
+    """Environment variable that overrides where a program is: ``g++`` -> ``TOOLKIT_GXX``."""
+    return "TOOLKIT_" + name.upper().replace("+", "X").replace("-", "_")
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    timeout_s: float = 3600.0,
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run a program to its end and return what it printed.
+
+    ``env`` is added to the current environment. The program gets its own process group, which
+    is ended whole when the time limit passes or the user interrupts. Raises ``ProcessError``
+    with command, return code and the last lines of output when it fails or runs out of time.
+    """
+    argv = tuple(str(part) for part in command)
+    begun = time.perf_counter()
+    try:
+        child = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ProcessError(f"cannot start {shlex.join(argv)}: {error.strerror or error}") from error
+    try:
+        output, _ = child.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        end_group(child)
+        output = child.communicate()[0]
+        keep_log(log, argv, output)
+        raise ProcessError(describe(argv, f"ran longer than {timeout_s:g} s", output, log)) from None
+    except BaseException:
+        end_group(child)
+        raise
+    keep_log(log, argv, output)
+    if child.returncode != 0:
+        raise ProcessError(describe(argv, f"return code {child.returncode}", output, log))
+    return Completed(argv, output, time.perf_counter() - begun)
+
+
+def end_group(child: subprocess.Popen[str]) -> None:
+    """Kill a program and everything it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def keep_log(log: Path | None, argv: Sequence[str], output: str) -> None:
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"$ {shlex.join(argv)}\n{output}")
+
+
+def describe(argv: Sequence[str], what: str, output: str, log: Path | None, lines: int = 20) -> str:
+    """The message of a failed program: command, what happened, its last lines, where the log is."""
+    tail = "\n".join("    " + line for line in output.strip().splitlines()[-lines:])
+    where = f"\n  whole output: {log}" if log else ""
+    return f"{what}: {shlex.join(argv)}\n{tail or '    (no output)'}{where}"

@@ -1,0 +1,336 @@
+"""What each stage returns: frozen values, every figure with its unit and its source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.errors import ComparisonError
+
+if TYPE_CHECKING:
+    import keras
+
+    from toolkit.config import HlsConfig
+
+Array = npt.NDArray[Any]
+
+SCHEMA_VERSION = 1
+
+Source = Literal["measured", "csim", "emulation", "csynth", "cosim", "vsynth", "board", "published", "model", "counted"]
+# ``counted``: read off the model or its types (parameters, MACs, bits), exact by definition.
+SOURCES: tuple[str, ...] = get_args(Source)
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number with its unit and its source.
+
+    ``low`` and ``high`` bound an estimate; ``note`` says what a reader must know to use it
+    (citation, model version, conditions). A figure that is not known is ``None`` where it would
+    stand, never a NaN.
+    """
+
+    value: float
+    unit: str
+    source: Source
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {self.source!r}")
+        if math.isnan(self.value):
+            raise ValueError("a figure must be a number, got nan")
+
+    def __str__(self) -> str:
+        interval = f" [{self.low:.6g}, {self.high:.6g}]" if self.low is not None and self.high is not None else ""
+        return f"{self.value:.6g}{interval} {self.unit} ({self.source})".replace("  ", " ")
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that are set, as JSON types."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Figure:
+        """Inverse of :meth:`to_json`."""
+        return cls(**fields)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels in fixed splits.
+
+    ``x_*``: uint8 ``[n, height, width, channels]``; ``y_*``: int64 ``[n]`` indexing ``class_names``.
+    ``digest`` covers every array and the names; ``test_digest`` only the test split, which is what
+    a comparison has to agree on. Models take ``float32`` pixels divided by 255: :meth:`inputs`.
+    """
+
+    name: str
+    x_train: Array
+    y_train: Array
+    x_validation: Array
+    y_validation: Array
+    x_test: Array
+    y_test: Array
+    class_names: tuple[str, ...]
+    digest: str
+    test_digest: str
+    origin: str  # where the bytes came from: a path, a package and version, or "generated"
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        height, width, channels = self.x_train.shape[1:]
+        return height, width, channels
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def inputs(self, split: str = "test", count: int | None = None) -> npt.NDArray[np.float32]:
+        """Images of a split as models take them: float32 in [0, 1]; the first ``count`` if given."""
+        images: Array = getattr(self, f"x_{split}")[:count]
+        return images.astype(np.float32) / np.float32(255)
+
+    def labels(self, split: str = "test", count: int | None = None) -> Array:
+        """Labels of a split; the first ``count`` if given."""
+        labels: Array = getattr(self, f"y_{split}")[:count]
+        return labels
+
+
+@dataclass(frozen=True, eq=False)
+class TrainRecord:
+    """A trained Keras model: the live model, where it lies on disk and how it did on the test split."""
+
+    name: str
+    model: keras.Model
+    path: Path | None
+    accuracy: Figure
+    history: Mapping[str, Sequence[float]]
+    seed: int
+    digest: str
+    test_digest: str
+    seconds: Figure
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """One weight array of an hls4ml layer: the values hls4ml holds and the C++ type that stores them."""
+
+    name: str
+    values: Array
+    precision: str
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer of hls4ml's optimized graph, as it will be synthesized.
+
+    ``kind`` is hls4ml's class name (``Conv2D``, ``Dense``, ``Activation``, ...). ``types`` maps
+    hls4ml's type attributes (``result_t``, ``accum_t``, ``weight_t``, ``bias_t``, ``table_t``, ...)
+    to C++ types. ``shape`` is the output shape without the batch axis. ``attributes`` are hls4ml's
+    remaining attributes as JSON types (``strategy``, ``reuse_factor``, ``n_filt``, ``pad_top``, ...).
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    shape: tuple[int, ...]
+    types: Mapping[str, str]
+    attributes: Mapping[str, Any]
+    weights: Mapping[str, Weight]
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A named value between layers: shape without the batch axis, element type, FIFO depth (0: no FIFO)."""
+
+    name: str
+    shape: tuple[int, ...]
+    precision: str
+    fifo_depth: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """hls4ml's optimized model: layers in execution order and the tensors between them.
+
+    A tensor's name is the producing layer's output name; ``inputs`` and ``outputs`` are those of the
+    top function, in order. ``digest`` covers everything here, weights included.
+    """
+
+    layers: tuple[Layer, ...]
+    tensors: Mapping[str, Tensor]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    digest: str
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name; raises ``KeyError``."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, eq=False)
+class HlsProject:
+    """An HLS project on disk: generated C++, test vectors, manifest, and the graph it was written from."""
+
+    path: Path
+    digest: str
+    config: HlsConfig
+    graph: Graph
+    top: str  # name of the top C++ function and of firmware/<top>.cpp
+    notes: tuple[str, ...] = ()  # recorded choices, such as a reuse factor moved to a valid neighbour
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers in execution order."""
+        return self.graph.layers
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a user should know before synthesis: severity, layer, reason, remedy."""
+
+    severity: Severity
+    layer: str | None
+    rule: str  # short stable name, such as "accumulator-overflow"
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """What a layer's output did on some images: the range used against the range its type holds."""
+
+    layer: str
+    precision: str
+    minimum: float
+    maximum: float
+    type_minimum: float
+    type_maximum: float
+    overflows: int | None = None  # values that saturated or wrapped, where the emulator counted them
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How a Keras model and its HLS project agree on some images, logit by logit."""
+
+    equal: bool
+    outputs_different: int
+    outputs_total: int
+    largest_lsb: float
+    first_layer: str | None
+    findings: tuple[Finding, ...]
+    images: int
+    profile: tuple[LayerProfile, ...] = ()
+    compared: tuple[str, str] = ("qkeras", "csim")
+
+
+@dataclass(frozen=True)
+class LayerEstimate:
+    """Estimated cycles and csynth area of one layer (or FIFO group)."""
+
+    name: str
+    kind: str
+    latency_cycles: Figure
+    initiation_interval_cycles: Figure
+    dsp: Figure
+    lut: Figure
+    ff: Figure
+    bram_18k: Figure
+    uram: Figure
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FifoEstimate:
+    """Depth a stream needs so that no stage stalls, beside hls4ml's default."""
+
+    name: str
+    default_depth: int
+    needed_depth: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Latency and resources of a whole design, each with an interval, and of its layers."""
+
+    latency_cycles: Figure
+    initiation_interval_cycles: Figure
+    latency_us: Figure
+    throughput_hz: Figure
+    dsp: Figure
+    lut: Figure
+    ff: Figure
+    bram_18k: Figure
+    uram: Figure
+    energy_uj: Figure
+    utilization: Mapping[str, Figure]  # percent of the part, by resource name
+    fits: bool
+    layers: tuple[LayerEstimate, ...]
+    fifos: tuple[FifoEstimate, ...]
+    notes: tuple[str, ...] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)  # further figures, by name (BOPs, after placement)
+
+
+@dataclass(frozen=True)
+class BaselineRecord:
+    """A float or integer engine measured (or modelled) on this model and test set."""
+
+    name: str
+    engine: str
+    precision: str
+    provider: str
+    batch: int
+    latency_us: Figure | None
+    throughput_hz: Figure | None
+    accuracy: Figure | None
+    fused: tuple[str, ...]
+    environment: Mapping[str, str]
+    test_digest: str
+    figures: Mapping[str, Figure] = field(default_factory=dict)  # further figures, by name (p5, p95, memory, top-5)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Implementation:
+    """One row of a comparison: one way to run the model, its figures by name, and plain facts by name.
+
+    Well-known figures: ``accuracy``, ``agreement`` (with float), ``parameters``, ``macs``,
+    ``weight_bytes``, ``weight_bits``, ``activation_bits``, ``latency_us``, ``throughput_hz``,
+    ``initiation_interval_cycles``, ``dsp``, ``lut``, ``ff``, ``bram_18k``, ``uram``, ``energy_uj``.
+    """
+
+    name: str
+    family: Literal["fpga", "baseline", "model"]
+    figures: Mapping[str, Figure]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    test_digest: str | None = None
+
+
+def same_test_set(rows: Sequence[Implementation]) -> str | None:
+    """The digest all rows with one share; raises ``ComparisonError`` naming two rows that differ."""
+    judged = [row for row in rows if row.test_digest is not None]
+    for row in judged[1:]:
+        if row.test_digest != judged[0].test_digest:
+            raise ComparisonError(
+                f"a comparison needs one test set, got digest {judged[0].test_digest} for {judged[0].name!r} "
+                f"and {row.test_digest} for {row.name!r}; evaluate both on the same test images"
+            )
+    return judged[0].test_digest if judged else None
