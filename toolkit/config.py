@@ -6,10 +6,12 @@ answered with the nearest known one. ``DesignFile`` is the whole file.
 
 from __future__ import annotations
 
+import tomllib
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from toolkit.errors import ConfigError, nearest
 from toolkit.precision import Precision
@@ -17,7 +19,30 @@ from toolkit.precision import Precision
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Bits = Annotated[int, Field(ge=1, le=32)]
-PrecisionText = Annotated[str, Field(description="ap_fixed<W,I,Q,O>")]
+
+
+def parses(text: str) -> str:
+    """Keep a precision's text if it can be parsed."""
+    try:
+        Precision.parse(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+PrecisionText = Annotated[str, AfterValidator(parses)]
+
+
+# True while a section is validated, so that a nested one leaves the message to the outermost.
+INSIDE_SECTION: ContextVar[bool] = ContextVar("inside_section", default=False)
+
+
+class InvalidSection(ConfigError):
+    """A mistake in a section; ``key`` is the path to the first one."""
+
+    def __init__(self, message: str, key: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class Section(BaseModel):
@@ -26,10 +51,16 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
     def __init__(self, **values: Any) -> None:
+        outermost = INSIDE_SECTION.get() is False
+        token = INSIDE_SECTION.set(True)
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(explain(type(self), error)) from None
+            if not outermost:  # pydantic adds our key to the outer section's error
+                raise
+            raise InvalidSection(explain(type(self), error), first_key(error)) from None
+        finally:
+            INSIDE_SECTION.reset(token)
 
     def change(self, **values: Any) -> Self:
         """A copy with some keys changed, validated again."""
@@ -115,7 +146,7 @@ class TrainConfig(Section):
     prune: PruneConfig | None = None
     """Pruning during this training."""
     teacher: Any = None
-    """A live Keras model (float logits) to distil from."""
+    """A live Keras model (logits) to distil from; in a design file ``"float"``: the float model of the run."""
     temperature: Annotated[float, Field(gt=0)] = 4.0
     """Softening of teacher and student logits in the distillation loss."""
     distillation_weight: Fraction = 0.5
@@ -196,13 +227,6 @@ class HlsConfig(Section):
     test_vectors: Annotated[int, Field(ge=0)] = 16
     """Input/output pairs written to ``tb_data`` when inputs are given."""
 
-    @field_validator("precision")
-    @classmethod
-    def precision_parses(cls, text: str | None) -> str | None:
-        if text is not None:
-            Precision.parse(text)
-        return text
-
 
 class BaselineConfig(Section):
     """``[[baselines]]``: one float or integer engine to measure."""
@@ -219,31 +243,115 @@ class BaselineConfig(Section):
     """Timed runs per batch size, after warm-up."""
 
 
+class ProofConfig(Section):
+    """``[proof]``: how much of the emulated accuracy is repeated with csim."""
+
+    csim_count: Annotated[int, Field(ge=0)] = 100
+    """Test images run through csim and compared with the emulator and QKeras, bit for bit; 0: none."""
+    whole_split: bool = False
+    """Run the whole test split through csim."""
+
+
 class DesignConfig(Section):
-    """``[[designs]]``: one FPGA design of the model: a quantization, its training and its HLS project."""
+    """One FPGA design of the model: a quantization, its training, its HLS project and its proof."""
 
     name: str | None = None
-    """Row name; default made from bits, io type, strategy and reuse factor."""
+    """Row and folder name; default made from bits, io type, strategy and reuse factor."""
     quantization: QuantConfig = Field(default_factory=QuantConfig)
-    train: TrainConfig | None = None
-    """Quantization-aware training; absent: post-training quantization."""
-    distil: bool = False
-    """Use the trained float model as teacher."""
+    """How the float model is quantized."""
+    qat: TrainConfig | None = None
+    """Quantization-aware training (``teacher = "float"`` distils the float model); absent: post-training."""
     hls: HlsConfig = Field(default_factory=HlsConfig)
-    csim_count: Annotated[int, Field(ge=0)] | None = 100
-    """Test images proven with csim; 0 none, absent in JSON (null): the whole test split."""
+    """The FPGA design."""
+    proof: ProofConfig = Field(default_factory=ProofConfig)
+    """How the design is proven."""
+
+    @property
+    def label(self) -> str:
+        """The given name, or one that tells designs apart."""
+        bits = f"w{self.quantization.weight_bits}a{self.quantization.activation_bits}"
+        return self.name or f"{bits}_{self.hls.io_type}_{self.hls.strategy}_rf{self.hls.reuse_factor}".lower()
 
 
 class DesignFile(Section):
-    """A whole design file: what ``toolkit run`` does."""
+    """A whole design file (TOML): what ``toolkit run`` does.
+
+    ``[quantization]``, ``[qat]``, ``[hls]`` and ``[proof]`` describe one design. Each ``[[designs]]``
+    table holds what differs from them: a file with four such tables yields four designs.
+    """
 
     name: str = "design"
-    """Names the run and its folders."""
+    """Names the run and its folder."""
     dataset: DatasetConfig = Field(default_factory=DatasetConfig)
+    """Which images."""
     model: ModelConfig = Field(default_factory=ModelConfig)
+    """Which network."""
     train: TrainConfig = Field(default_factory=TrainConfig)
+    """How the float network is trained."""
     designs: tuple[DesignConfig, ...] = ()
+    """The FPGA designs."""
     baselines: tuple[BaselineConfig, ...] = (BaselineConfig(),)
+    """The float and integer engines to compare with."""
+
+
+DESIGN_SECTIONS = ("quantization", "qat", "hls", "proof")
+
+
+def load_design(path: Path) -> DesignFile:
+    """Read a design file; raises ``ConfigError`` with file and line."""
+    try:
+        text = path.read_text()
+        return parse_design(tomllib.loads(text))
+    except OSError as error:
+        raise ConfigError(f"a design file must be readable: {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except InvalidSection as error:
+        line = line_of(text, error.key)
+        raise ConfigError(f"{error}\n  in {path}" + (f", line {line}" if line else "")) from None
+
+
+def parse_design(tables: dict[str, Any]) -> DesignFile:
+    """A design file from its parsed TOML: shared sections merged under each ``[[designs]]`` table."""
+    shared = {key: tables[key] for key in DESIGN_SECTIONS if key in tables}
+    variants = tables.get("designs", [{}])
+    rest = {key: value for key, value in tables.items() if key not in shared}
+    if not isinstance(variants, list):
+        return DesignFile(**rest)  # refuses it with the right message
+    DesignConfig(**shared)  # a mistake in a shared section is told once, not for every design
+    return DesignFile(**{**rest, "designs": [merge(shared, variant) for variant in variants]})
+
+
+def merge(base: Any, change: Any) -> Any:
+    """``change`` over ``base``, table by table."""
+    if not (isinstance(base, dict) and isinstance(change, dict)):
+        return change
+    return {**base, **{key: merge(base.get(key), value) for key, value in change.items()}}
+
+
+def line_of(text: str, key: tuple[str, ...]) -> int | None:
+    """Line of a key in a TOML text, as far as the path can be followed; None when it is not there."""
+    names = [part for part in key if not part.isdigit()]
+    section: list[str] = []
+    best: tuple[int, int] | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            section = stripped.strip("[] ").split(".")
+            here = section
+        else:
+            here = [*section, *stripped.split("=")[0].strip().split(".")]
+        here = [part.strip(" '\"") for part in here if part != "designs"]
+        wanted = [name for name in names if name != "designs"]
+        matched = len(here) if wanted[: len(here)] == here else 0
+        if matched and (best is None or matched > best[0]):
+            best = (matched, number)
+    return best[1] if best else None
+
+
+def first_key(error: ValidationError) -> tuple[str, ...]:
+    """Path of the first mistake."""
+    return tuple(str(part) for part in error.errors()[0]["loc"])
 
 
 def explain(section: type[BaseModel], error: ValidationError) -> str:
@@ -253,7 +361,7 @@ def explain(section: type[BaseModel], error: ValidationError) -> str:
 
 def explain_one(section: type[BaseModel], item: Any) -> str:
     path = [str(part) for part in item["loc"]]
-    key = ".".join([section.__name__, *path])
+    key = ".".join(path) if section in (DesignFile, DesignConfig) else ".".join([section.__name__, *path])
     match item["type"]:
         case "extra_forbidden":
             known = known_keys(section, path[:-1])
@@ -275,4 +383,5 @@ def known_keys(section: type[BaseModel], path: list[str]) -> list[str]:
         for candidate in [field.annotation, *getattr(field.annotation, "__args__", ())]:
             if isinstance(candidate, type) and issubclass(candidate, BaseModel):
                 section = candidate
-    return sorted(section.model_fields)
+    keys = set(section.model_fields)
+    return sorted(keys | set(DESIGN_SECTIONS) if section is DesignFile else keys)

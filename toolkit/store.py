@@ -7,6 +7,7 @@ digest lets two processes ask for the same one at once.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -70,6 +71,9 @@ def store_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "toolkit"
 
 
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO}
+
+
 class Artifact:
     """A directory being made or reused: ``complete`` says which; ``folder / "file"`` is where it is now."""
 
@@ -89,22 +93,30 @@ def artifact(kind: str, key: str, root: Path | None = None) -> Iterator[Artifact
     removes it. Raises ``StoreError`` when the store cannot be written.
     """
     final = (root or store_root()) / kind / key
+    if final.is_dir():
+        yield Artifact(final)
+        return
+    with writing(final.parent), FileLock(f"{final}.lock"):
+        held = Artifact(final)  # another process may have finished it while we waited for the lock
+        if held.complete:
+            yield held
+            return
+        with replacing(final) as folder:
+            held.path = folder
+            yield held
+        held.path, held.complete = final, True
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn a full, missing or read-only disk into a ``StoreError`` that says how to go elsewhere."""
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{final}.lock")
-        with lock:
-            held = Artifact(final)
-            if held.complete:
-                yield held
-                return
-            with replacing(final) as folder:
-                held.path = folder
-                yield held
-            held.path, held.complete = final, True
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise StoreError(
-            f"the artifact store cannot be written: {error}; set TOOLKIT_STORE to another folder"
-        ) from error
+        if error.errno in DISK_ERRORS:
+            raise StoreError(f"{folder} must be writable: {error}; TOOLKIT_STORE names another store") from error
+        raise
 
 
 @contextmanager
