@@ -351,16 +351,22 @@ def line_of(text: str, key: tuple[str, ...]) -> int | None:
 
 def first_key(error: ValidationError) -> tuple[str, ...]:
     """Path of the first mistake."""
-    return tuple(str(part) for part in error.errors()[0]["loc"])
+    return tuple(str(part) for part in error.errors()[0]["loc"] if "[" not in str(part))
+
+
+# A value of a union type is also held against the member the user did not mean.
+WRONG_MEMBER = ("dict_type", "string_type")
 
 
 def explain(section: type[BaseModel], error: ValidationError) -> str:
     """Pydantic's findings in our words: key, rule, value got, choices."""
-    return "\n".join(explain_one(section, item) for item in error.errors())
+    items = error.errors()
+    meant = [item for item in items if item["type"] not in WRONG_MEMBER] or items
+    return "\n".join(dict.fromkeys(explain_one(section, item) for item in meant))
 
 
 def explain_one(section: type[BaseModel], item: Any) -> str:
-    path = [str(part) for part in item["loc"]]
+    path = [str(part) for part in item["loc"] if "[" not in str(part)]  # no names of union members
     key = ".".join(path) if section in (DesignFile, DesignConfig) else ".".join([section.__name__, *path])
     match item["type"]:
         case "extra_forbidden":
@@ -370,8 +376,10 @@ def explain_one(section: type[BaseModel], item: Any) -> str:
             expected = item["ctx"]["expected"].replace("'", "")
             choices = expected.replace(" or ", ", ").split(", ")
             return f'{key}: "{item["input"]}" is not a choice{nearest(str(item["input"]), choices)}; choose {expected}'
+        case "value_error":
+            return f"{key}: {item['msg'].removeprefix('Value error, ')}"
         case _:
-            return f"{key}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r}"
+            return f"{key}: {item['msg']}, got {item['input']!r}"
 
 
 def known_keys(section: type[BaseModel], path: list[str]) -> list[str]:
