@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -334,3 +334,33 @@ def same_test_set(rows: Sequence[Implementation]) -> str | None:
                 f"and {row.test_digest} for {row.name!r}; evaluate both on the same test images"
             )
     return judged[0].test_digest if judged else None
+
+
+def as_json(value: Any) -> Any:
+    """A record as JSON types: figures and dataclasses as objects, paths as text; live models and arrays left out."""
+    match value:
+        case Figure():
+            return value.to_json()
+        case None | bool() | int() | float() | str():
+            return value
+        case np.generic():
+            return value.item()
+        case Path():
+            return str(value)
+        case Mapping():
+            return {str(key): as_json(item) for key, item in value.items() if is_plain(item)}
+        case list() | tuple():
+            return [as_json(item) for item in value if is_plain(item)]
+        case _ if is_dataclass(value):
+            items = {item.name: getattr(value, item.name) for item in fields(value)}
+            return {name: as_json(item) for name, item in items.items() if is_plain(item)}
+        case _ if hasattr(value, "model_dump"):
+            return value.model_dump(mode="json", exclude={"teacher"})
+        case _:
+            return str(value)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value has a place in JSON: anything but an array, a live Keras model or a graph."""
+    module = type(value).__module__
+    return not isinstance(value, np.ndarray | Graph) and not module.startswith(("keras", "tensorflow"))
