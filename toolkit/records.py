@@ -306,6 +306,7 @@ class BaselineRecord:
     test_digest: str
     figures: Mapping[str, Figure] = field(default_factory=dict)  # further figures, by name (p5, p95, memory, top-5)
     notes: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()  # [label][prediction] counts on the test split
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,6 +323,7 @@ class Implementation:
     figures: Mapping[str, Figure]
     facts: Mapping[str, str] = field(default_factory=dict)
     test_digest: str | None = None
+    parts: tuple[Any, ...] = ()  # the records it was made from, for the detailed sections of a report
 
 
 def same_test_set(rows: Sequence[Implementation]) -> str | None:
