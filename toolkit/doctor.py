@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toolkit.errors import ProcessError
-from toolkit.process import TOOL_PURPOSE, find_tool, run
+from toolkit.process import find_tool, run
 from toolkit.store import package_versions, store_root
 
 VENDOR_TOOLS = ("vitis-run", "vitis_hls", "vivado_hls", "vivado")
@@ -33,7 +34,9 @@ def diagnose() -> tuple[Diagnosis, ...]:
         *(diagnose_tool(name, None, cost="latency and resources are estimates") for name in VENDOR_TOOLS),
         diagnose_gpu(),
         *diagnose_providers(),
-        diagnose_tool("chromium", "--version", cost="browser tests of the report are skipped; reports are made without it"),
+        diagnose_tool(
+            "chromium", "--version", cost="browser tests of the report are skipped; reports are made without it"
+        ),
         *diagnose_packages(),
         diagnose_store(),
     )
@@ -49,14 +52,21 @@ def diagnose_tool(name: str, version_flag: str | None, cost: str, needed: bool =
     """A program: where it is and, if it can tell quickly, its version."""
     path = find_tool(name)
     if path is None:
-        return Diagnosis(name, False, "not found", f"{cost} ({TOOL_PURPOSE[name]})", needed)
+        return Diagnosis(name, False, "not found", cost, needed)
     version = ""
     if version_flag:
         try:
-            version = run([path, version_flag], timeout_s=20).output.splitlines()[0] + ", "
-        except (ProcessError, IndexError):
+            version = version_line(run([path, version_flag], timeout_s=20).output)
+        except ProcessError:
             version = "does not tell its version, "
     return Diagnosis(name, True, f"{version}{path}", cost, needed)
+
+
+def version_line(output: str) -> str:
+    """The line of a program's ``--version`` output that names program and number."""
+    named = (line.strip() for line in output.splitlines() if re.match(r"\s*[A-Za-z].*\d", line))
+    line = next(named, "")
+    return f"{line}, " if line else ""
 
 
 def diagnose_gpu() -> Diagnosis:
