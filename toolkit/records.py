@@ -240,6 +240,7 @@ class CheckResult:
     images: int
     profile: tuple[LayerProfile, ...] = ()
     compared: tuple[str, str] = ("qkeras", "csim")
+    project_digest: str | None = None  # which project was checked; joins the records of one design
 
 
 @dataclass(frozen=True)
@@ -287,6 +288,7 @@ class Estimate:
     fifos: tuple[FifoEstimate, ...]
     notes: tuple[str, ...] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)  # further figures, by name (BOPs, after placement)
+    project_digest: str | None = None  # which project was estimated; joins the records of one design
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,3 @@
+from typing import Any
+Gpu=Any
+GPUS: dict[str, Any] = {}

@@ -1,0 +1,192 @@
+"""Timing done properly: warm-up, repeats, median and spread, threads, energy and memory where readable."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.records import Figure
+
+# A 5-95 % range wider than this share of the median earns a warning (pyperf warns at a tenth of a
+# standard deviation; single runs of a shared laptop are wider than its averaged ones).
+WIDE_SPREAD = 0.5
+WARM_UP_SECONDS = 0.2
+WARM_UP_RUNS = 3
+POWERCAP = Path("/sys/class/powercap")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each timed run of one batch, with the energy of them all (uJ) where a counter is readable."""
+
+    batch: int
+    seconds: tuple[float, ...]
+    energy_uj: float | None = None
+    energy_counter: str | None = None
+
+    @property
+    def median_us(self) -> float:
+        return float(np.median(self.seconds)) * 1e6
+
+    def percentile_us(self, percent: float) -> float:
+        return float(np.percentile(self.seconds, percent)) * 1e6
+
+    @property
+    def spread(self) -> float:
+        """5th to 95th percentile as a share of the median."""
+        return (self.percentile_us(95) - self.percentile_us(5)) / self.median_us
+
+    def latency(self) -> Figure:
+        """Median time of one batch in us; ``low`` and ``high`` are the 5th and 95th percentile."""
+        note = f"batch {self.batch}, median of {len(self.seconds)} runs, interval from 5th to 95th percentile"
+        return Figure(self.median_us, "us", "measured", self.percentile_us(5), self.percentile_us(95), note)
+
+    def throughput(self) -> Figure:
+        """Images per second at the median time."""
+        return Figure(
+            self.batch / self.median_us * 1e6,
+            "images/s",
+            "measured",
+            self.batch / self.percentile_us(95) * 1e6,
+            self.batch / self.percentile_us(5) * 1e6,
+            f"batch {self.batch}, median of {len(self.seconds)} runs",
+        )
+
+    def energy_per_image(self) -> Figure | None:
+        """uJ per image as the counter saw it: the whole package or card, idle share included."""
+        if self.energy_uj is None:
+            return None
+        images = self.batch * len(self.seconds)
+        note = f"{self.energy_counter} over {images} images at batch {self.batch}; includes idle power"
+        return Figure(self.energy_uj / images, "uJ", "measured", note=note)
+
+    def warning(self) -> str | None:
+        """A sentence when the spread is wide, else nothing."""
+        if self.spread <= WIDE_SPREAD:
+            return None
+        return (
+            f"batch {self.batch}: 5th to 95th percentile spans {self.spread:.0%} of the median; "
+            "the machine was busy or the run too short"
+        )
+
+
+def time_runs(run: Callable[[], object], batch: int, repeats: int) -> Timing:
+    """Warm up, then time ``repeats`` calls one by one."""
+    warm_up(run)
+    counter = energy_counter()
+    before = counter.read() if counter else 0.0
+    seconds = tuple(time_once(run) for _ in range(repeats))
+    if counter is None:
+        return Timing(batch, seconds)
+    return Timing(batch, seconds, counter.used(before), counter.name)
+
+
+def warm_up(run: Callable[[], object]) -> None:
+    """Call until both ``WARM_UP_RUNS`` and ``WARM_UP_SECONDS`` are reached: tracing, caches and clocks settle."""
+    begun, runs = time.perf_counter(), 0
+    while runs < WARM_UP_RUNS or time.perf_counter() - begun < WARM_UP_SECONDS:
+        run()
+        runs += 1
+
+
+def time_once(run: Callable[[], object]) -> float:
+    begun = time.perf_counter_ns()
+    run()
+    return (time.perf_counter_ns() - begun) / 1e9
+
+
+@dataclass(frozen=True)
+class EnergyCounter:
+    """A monotonic energy counter in uJ; RAPL's wraps at ``wraps_at``."""
+
+    name: str
+    read: Callable[[], float]
+    wraps_at: float | None = None
+
+    def used(self, before: float) -> float:
+        """uJ since ``before``, one wrap allowed for."""
+        now = self.read()
+        return now - before if now >= before or self.wraps_at is None else now - before + self.wraps_at
+
+
+def energy_counter(powercap: Path = POWERCAP) -> EnergyCounter | None:
+    """The GPU's NVML counter if there is one, else the CPU package's RAPL counter, else nothing."""
+    return nvml_counter() or rapl_counter(powercap)
+
+
+def rapl_counter(powercap: Path) -> EnergyCounter | None:
+    """Intel/AMD running average power limit counter of package 0; root only on most kernels."""
+    package = powercap / "intel-rapl:0"
+    try:
+        wraps_at = float((package / "max_energy_range_uj").read_text())
+        float((package / "energy_uj").read_text())
+    except (OSError, ValueError):
+        return None
+    return EnergyCounter("RAPL package 0", lambda: float((package / "energy_uj").read_text()), wraps_at)
+
+
+def nvml_counter() -> EnergyCounter | None:
+    """NVML's total energy of GPU 0 (Volta and later), when the ``gpu`` extra's pynvml is importable."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        card = pynvml.nvmlDeviceGetHandleByIndex(0)
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(card)
+    except pynvml.NVMLError:
+        return None
+    return EnergyCounter("NVML GPU 0", lambda: 1e3 * float(pynvml.nvmlDeviceGetTotalEnergyConsumption(card)))
+
+
+def reset_peak_memory(process: Path = Path("/proc/self")) -> bool:
+    """Start this process' resident-set high-water mark anew (Linux); false where that is not possible."""
+    try:
+        (process / "clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory(process: Path = Path("/proc/self")) -> Figure | None:
+    """Resident-set high-water mark of this Python process in bytes, or nothing where /proc has none."""
+    try:
+        status = (process / "status").read_text()
+    except OSError:
+        return None
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            bytes_ = int(line.split()[1]) * 1024
+            return Figure(bytes_, "bytes", "measured", note="peak resident set of the whole Python process")
+    return None
+
+
+def machine() -> Mapping[str, str]:
+    """What a timing depends on: processor, cores this process may use, affinity, load, Python."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return {
+        "cpu": cpu_model(),
+        "cpus_allowed": str(len(allowed)),
+        "affinity": ",".join(map(str, allowed)),
+        "load_average": f"{os.getloadavg()[0]:.2f}",
+        "host": platform.node(),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's own name, or its architecture."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
