@@ -1,10 +1,10 @@
-"""QKeras quantizers whose outputs are exact fixed-point values, and the one layer QKeras lacks.
+"""QKeras quantizers in few operations, and the one layer QKeras lacks.
 
-QKeras computes its straight-through estimator as ``x + stop_gradient(-x + q)``. In float32 that sum
-is not always ``q``: a saturated ``x`` leaves an error of half a unit in the last place of ``x``, which
-is off the fixed-point grid, and a later rounding of a tie then goes the wrong way. The subclasses
-here return ``q`` itself, with QKeras' gradients, in a few operations instead of a score. They keep
-the class names and configurations of QKeras, so whatever reads those (hls4ml) reads these.
+The subclasses keep the class names, configurations, values and gradients of QKeras, so whatever reads
+those (hls4ml) reads these. They differ in two ways. QKeras spells a straight-through estimator as
+``x + stop_gradient(-x + q)`` and needs a score of operations for a quantizer; here a custom gradient
+returns ``q`` itself, in four. And scales of binary and ternary weights may be fixed, one per output
+channel, and are saved with the model.
 
 Importing this module registers the classes with Keras, so that saved models load.
 """
@@ -115,6 +115,14 @@ class binary(qkeras.binary):  # type: ignore[misc]  # noqa: N801 - hls4ml goes b
         self.scale = self.alpha
         return pass_through(x, lambda x: ops.where(x >= 0, self.alpha, -self.alpha))
 
+    def max(self) -> float:
+        """Upper bound for initial weights."""
+        return largest_scale(self.alpha)
+
+    def min(self) -> float:
+        """Lower bound for initial weights."""
+        return 0.0 if self.use_01 else -self.max()
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": as_json(self.alpha)}
 
@@ -137,6 +145,14 @@ class ternary(qkeras.ternary):  # type: ignore[misc]  # noqa: N801 - hls4ml goes
             x, lambda x: ops.sign(x) * ops.cast(ops.abs(x) >= self.threshold, "float32") * self.alpha
         )
 
+    def max(self) -> float:
+        """Upper bound for initial weights."""
+        return largest_scale(self.alpha)
+
+    def min(self) -> float:
+        """Lower bound for initial weights."""
+        return -self.max()
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": as_json(self.alpha), "threshold": as_json(self.threshold)}
 
@@ -146,6 +162,11 @@ def as_scale(value: Scale) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     return np.asarray(value, np.float32)
+
+
+def largest_scale(scale: Any) -> float:
+    """What QKeras takes as the range of binary and ternary weights: the largest scale, at least 1."""
+    return 1.0 if scale is None or isinstance(scale, str) else max(1.0, float(np.max(scale)))
 
 
 def as_json(value: Any) -> Any:

@@ -1,0 +1,44 @@
+"""Models from files: ``.keras`` and legacy (QKeras) ``.h5``. No code in a file is executed."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import keras
+
+from toolkit.errors import ModelError
+from toolkit.zoo.quantizers import custom_objects
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """Load a Keras or QKeras model for inference, training or conversion; the optimizer is left out.
+
+    Raises ``ModelError`` when the file is missing, not a model, contains a ``Lambda`` layer (code) or
+    a class that neither Keras nor QKeras nor toolkit defines.
+    """
+    file = Path(path)
+    if file.is_dir() and (file / "model.keras").is_file():
+        file = file / "model.keras"
+    if not file.is_file():
+        raise ModelError(f"model file {file} does not exist; give a .keras file, a legacy .h5 file or a record's folder")
+    if file.suffix.lower() not in SUFFIXES:
+        raise ModelError(f"a model file ends in .keras or .h5, got {file.name!r}")
+    # Names in a .keras file carry their package; only legacy files need QKeras' bare names.
+    objects = {} if zipfile.is_zipfile(file) else custom_objects()
+    try:
+        return keras.saving.load_model(file, custom_objects=objects, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever its layers raise; each is a file we cannot read
+        raise ModelError(f"{file} cannot be loaded as a Keras model: {explain(error)}") from error
+
+
+def explain(error: Exception) -> str:
+    """Keras' words, shortened, with what to do about the two common causes."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "Lambda" in text or "unsafe" in text or "safe_mode" in text:
+        return "it contains a Lambda layer, whose Python code is not executed; replace it by layers"
+    if "Could not locate class" in text or "Unknown layer" in text or "Unknown object" in text:
+        return f"{text[:300]}; only classes of Keras, QKeras and toolkit, or imported beforehand and registered, load"
+    return text[:300]
