@@ -52,8 +52,6 @@ def test_only_process_starts_programs() -> None:
 
 @pytest.mark.parametrize("command", [["-c", "import toolkit"], ["-m", "toolkit", "--help"]], ids=["import", "help"])
 def test_no_heavy_package_is_imported_early(command: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True)
     loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert not loaded & {"tensorflow", "keras", "qkeras", "hls4ml", "onnxruntime", "altair", "sklearn"}

@@ -1,0 +1,200 @@
+"""The main job: a design file in; trained models, HLS projects, proofs and a report out.
+
+Every step is a stage of its own and is kept in the artifact store under the digest of what decides
+it, so a run that was interrupted, or changed in one place, repeats only what it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.baselines import measure_baseline
+from toolkit.comparison import Comparison, compare, judge, write_report
+from toolkit.config import (
+    BaselineConfig,
+    DatasetConfig,
+    DesignConfig,
+    DesignFile,
+    HlsConfig,
+    ModelConfig,
+    ProofConfig,
+    QuantConfig,
+    TrainConfig,
+)
+from toolkit.data import load_dataset
+from toolkit.emulation import emulate
+from toolkit.estimation import estimate
+from toolkit.hls import build_csim, check, write_project
+from toolkit.records import BaselineRecord, CheckResult, Dataset, TrainRecord
+from toolkit.store import artifact, digest, package_versions, store_root
+from toolkit.training import load_record, quantize, save_record, train
+from toolkit.zoo import build_model, load_model
+
+if TYPE_CHECKING:
+    import keras
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a run left: its folder, the comparison, the report's page, and the proofs that did not hold."""
+
+    folder: Path
+    comparison: Comparison
+    report: Path
+    checks: Mapping[str, tuple[CheckResult, ...]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Designs whose csim is not what the emulator or QKeras computes, with what differs."""
+        unequal = {name: [check for check in checks if not check.equal] for name, checks in self.checks.items()}
+        return {name: "; ".join(map(summary, checks)) for name, checks in unequal.items() if checks}
+
+
+def summary(result: CheckResult) -> str:
+    """One line: who was compared, how many outputs differ, by how much, where first."""
+    left, right = result.compared
+    counts = f"{result.outputs_different:,} of {result.outputs_total:,} outputs on {result.images:,} images"
+    if result.equal:
+        return f"{right} equals {left} on {result.images:,} images, every output"
+    where = f", first in layer {result.first_layer}" if result.first_layer else ""
+    return f"{right} differs from {left}: {counts}, at most {result.largest_lsb:g} LSB{where}"
+
+
+def run_design(design: DesignFile, folder: Path, *, say: Say = lambda message: None) -> RunResult:
+    """Train, quantize, write, prove, estimate and compare everything a design file describes.
+
+    ``folder`` receives ``projects/<design>/`` and ``report/``. ``say`` gets a line per step.
+    Raises the stages' errors; nothing half-written is left behind.
+    """
+    dataset = load_dataset(design.dataset)
+    say(f"dataset {dataset.name}: {len(dataset.y_train):,} training, {len(dataset.y_test):,} test images")
+    trained = float_model(design, dataset)
+    say(f"float {trained.name}: accuracy {trained.accuracy.value:.2%}")
+    rows: dict[str, list[Any]] = {trained.name: [trained]}
+    for baseline in design.baselines:
+        record = measured(baseline, trained, dataset)
+        say(f"baseline {record.name}: {record.latency_us or 'not available here'}")
+        rows[record.name] = [record]
+    checks: dict[str, tuple[CheckResult, ...]] = {}
+    for wanted in distinct_labels(design.designs):
+        made = realize(wanted, trained, dataset, folder / "projects" / wanted.label, say)
+        rows[wanted.label], checks[wanted.label] = [*made.records], made.checks
+    facts = {"design file": design.name, "dataset": dataset.name, "dataset from": dataset.origin}
+    comparison = compare(rows, float_model=trained.model, facts=facts)
+    report = write_report(comparison, folder / "report", title=design.name)
+    return RunResult(folder, comparison, report, checks)
+
+
+def distinct_labels(designs: tuple[DesignConfig, ...]) -> tuple[DesignConfig, ...]:
+    """Designs with labels that tell them apart: the second ``cnn`` becomes ``cnn_2``."""
+    seen: dict[str, int] = {}
+    named = []
+    for design in designs:
+        seen[design.label] = count = seen.get(design.label, 0) + 1
+        named.append(design if count == 1 else design.change(name=f"{design.label}_{count}"))
+    return tuple(named)
+
+
+def float_model(design: DesignFile, dataset: Dataset) -> TrainRecord:
+    """The float model of a run, trained once per model, dataset and configuration."""
+    source = design.model.path
+    start = load_model(source) if source else build_model(design.model.name, dataset)
+    name = source.stem if source else design.model.name
+    origin = source.read_bytes() if source else design.model.name
+    return trained_once(start, dataset, design.train, name, [origin])
+
+
+def trained_once(
+    start: keras.Model, dataset: Dataset, config: TrainConfig, name: str, origin: list[Any]
+) -> TrainRecord:
+    """Train, or load what the same model, dataset and configuration gave before; resumes after a kill."""
+    settings = config.model_dump(mode="json", exclude={"teacher", "progress", "checkpoint"})
+    key = digest(origin, dataset.digest, settings, package_versions())
+    with artifact("trained", key) as folder:
+        if not folder.complete:
+            resumable = config.change(checkpoint=store_root() / "checkpoints" / key)
+            save_record(train(start, dataset, resumable, name=name), folder.path)
+    return load_record(folder.path)
+
+
+def measured(baseline: BaselineConfig, trained: TrainRecord, dataset: Dataset) -> BaselineRecord:
+    """A baseline's figures, or a record that says why there are none on this machine."""
+    return measure_baseline(
+        trained.model,
+        dataset,
+        engine=baseline.engine,
+        precision=baseline.precision,
+        provider=baseline.provider,
+        batch=baseline.batches,
+        repeats=baseline.repeats,
+        missing="row",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Realized:
+    """One FPGA design carried out: its records for the comparison and its proofs."""
+
+    records: tuple[Any, ...]
+    checks: tuple[CheckResult, ...]
+
+
+def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, path: Path, say: Say) -> Realized:
+    """Quantize, train, write, emulate the whole test split, prove a sample with csim, estimate."""
+    quantized = quantized_model(design, trained, dataset)
+    project = write_project(quantized.model, design.hls, path, inputs=dataset.inputs("test", design.hls.test_vectors))
+    for note in project.notes:
+        say(f"  {note}")
+    emulator = emulate(project)
+    judged = judge(emulator, dataset, float_model=trained.model)
+    say(f"{design.label}: emulated accuracy {judged.figures['accuracy'].value:.2%}, QKeras {quantized.accuracy.value:.2%}")
+    records: list[Any] = [quantized, project, judged, estimate(project)]
+    checks: list[CheckResult] = []
+    count = None if design.proof.whole_split else design.proof.csim_count
+    if count != 0:
+        library = build_csim(project)
+        inputs = dataset.inputs("test", count)
+        checks.append(check(project, quantized.model, inputs, library=library))
+        checks.append(check(project, emulator, inputs, library=library))
+        records.append(judge(library, dataset, count=count, float_model=trained.model))
+        for proof in checks:
+            say(f"  {summary(proof)}")
+    return Realized((*records, *checks), tuple(checks))
+
+
+def quantized_model(design: DesignConfig, trained: TrainRecord, dataset: Dataset) -> TrainRecord:
+    """The quantized model of a design: post-training, or trained aware of the quantization."""
+    config = design.qat or TrainConfig(epochs=0)
+    if config.teacher == "float":
+        config = config.change(teacher=trained.model)
+    start = quantize(trained.model, design.quantization, dataset)
+    origin = [trained.digest, design.quantization, config.teacher is not None]
+    return trained_once(start, dataset, config, design.label, origin)
+
+
+def demo_design() -> DesignFile:
+    """``toolkit demo``: convnet on mnist5k, float and trained at 8, 6, 4 and 2 bits."""
+    hls = HlsConfig(strategy="Resource", reuse_factor=25, invalid_reuse_factor="nearest")
+    qat = TrainConfig(epochs=4, learning_rate=1e-3, teacher="float")
+    return DesignFile(
+        name="demo",
+        dataset=DatasetConfig(name="mnist5k"),
+        model=ModelConfig(name="convnet"),
+        train=TrainConfig(epochs=8),
+        designs=tuple(
+            DesignConfig(
+                name=f"convnet_{bits}bit",
+                quantization=QuantConfig(weight_bits=bits, activation_bits=bits),
+                qat=qat,
+                hls=hls,
+                proof=ProofConfig(whole_split=bits == 6, csim_count=50),
+            )
+            for bits in (8, 6, 4, 2)
+        ),
+        baselines=(BaselineConfig(engine="keras"), BaselineConfig(engine="onnxruntime")),
+    )
