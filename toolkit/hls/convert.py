@@ -1,0 +1,537 @@
+"""Keras or QKeras model to hls4ml's optimized graph, types decided, nothing written.
+
+Types, in order of precedence: what the user names in ``config.layers``; what a quantizer decides
+(weights, biases, activations, the input from the quantizer directly after it); ``config.precision``
+for whatever no quantizer decides; and for everything between, sums and results wide enough to lose
+no bit (hls4ml's own inference, plus :mod:`toolkit.hls.settle` for what it does not infer).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.config import HlsConfig, LayerHlsConfig
+from toolkit.errors import ConfigError, HlsError, ModelError, ToolkitError, UnsupportedLayer, nearest
+from toolkit.hls import reuse
+from toolkit.hls.graph import graph_digest, read_graph
+from toolkit.hls.settle import PLACEHOLDER, Pending, pending_types, settle_types
+from toolkit.precision import Precision
+from toolkit.records import Graph
+
+TOP = "myproject"  # name of the top C++ function, hls4ml's default
+
+MATRIX_KINDS = ("Dense", "Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
+WEIGHT_NAMES = ("weight", "bias", "scale", "depthwise", "pointwise")
+# What softmax puts out when nobody says: probabilities to 16 bits.
+SOFTMAX_RESULT = "ufixed<17,1,RND,SAT>"
+
+LayerDict = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """hls4ml's optimized model of a Keras model.
+
+    ``model_graph`` is hls4ml's ``ModelGraph``, not written; ``graph`` the same as records; ``log``
+    what hls4ml printed; ``notes`` choices worth recording, such as a reuse factor moved.
+    """
+
+    model_graph: Any
+    graph: Graph
+    keras_model: Any
+    log: str
+    notes: tuple[str, ...]
+
+
+def convert(model: Any, config: HlsConfig) -> Conversion:
+    """Convert a Keras 3 or QKeras model, live or a ``.keras``/``.h5`` path.
+
+    Raises ``ModelError`` (not built, NaN weights, unsupported layer), ``ConfigError`` (a type, layer
+    name or reuse factor that cannot be) or ``HlsError`` with hls4ml's own words.
+    """
+    keras_model = open_model(model)
+    check_model(keras_model)
+    log = io.StringIO()
+    with captured(log):
+        layers, inputs, outputs = parse(keras_model)
+        layers, outputs = prepare(layers, outputs)
+        overrides = layer_overrides(config, layers, keras_model)
+        layers, notes = choose_reuse_factors(config, overrides, layers)
+        model_graph = build_settled(config, overrides, layers, inputs, outputs, keras_model)
+        check_built(config, model_graph)
+        graph = name_sources(read_graph(model_graph), layers)
+    return Conversion(model_graph, graph, keras_model, log.getvalue(), tuple(notes))
+
+
+def open_model(model: Any) -> Any:
+    """The live model; a path is loaded by the zoo, which runs no code from the file."""
+    if isinstance(model, (str, Path)):
+        from toolkit.zoo import load_model
+
+        return load_model(Path(model))
+    return model
+
+
+def check_model(model: Any) -> None:
+    """Raise ``ModelError`` for what is no built Keras model with fixed shapes and finite weights."""
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"a Keras model is needed, got {type(model).__name__}")
+    if not model.built or not getattr(model, "inputs", None):
+        raise ModelError(f"model {model.name!r} must be a built Sequential or functional model; call it once on data")
+    for tensor in [*model.inputs, *model.outputs]:
+        if any(size is None for size in tensor.shape[1:]):
+            raise ModelError(f"model {model.name!r}: every size but the batch must be fixed, got {tensor.shape}")
+    for layer in model.layers:
+        for weight in layer.weights:
+            if np.issubdtype(np.asarray(weight).dtype, np.floating) and not np.isfinite(np.asarray(weight)).all():
+                raise ModelError(f"layer {layer.name!r}: weight {weight.name!r} holds NaN or infinity; train it again")
+
+
+@contextlib.contextmanager
+def captured(log: io.StringIO) -> Iterator[None]:
+    """Keep what hls4ml prints and warns about; turn its bare exceptions into ``HlsError``."""
+    try:
+        with contextlib.redirect_stdout(log), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ToolkitError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise HlsError(f"hls4ml could not convert the model: {type(error).__name__}: {error}{tail(log)}") from error
+
+
+def tail(log: io.StringIO, lines: int = 5) -> str:
+    """The last lines hls4ml printed, for an error message."""
+    printed = log.getvalue().strip().splitlines()[-lines:]
+    return "".join(f"\n    {line}" for line in printed)
+
+
+def parse(model: Any) -> tuple[list[LayerDict], list[str], list[str]]:
+    """hls4ml's layer dictionaries of a model, and the names of its input and output layers.
+
+    Raises ``UnsupportedLayer`` naming every layer without a handler.
+    """
+    from hls4ml.converters import parse_keras_v3_model
+    from hls4ml.converters.keras_v2_to_hls import layer_handlers as v2_handlers
+    from hls4ml.converters.keras_v3 import layer_handlers as v3_handlers
+
+    from toolkit.hls import handlers
+
+    handlers.register()
+    known = {*v3_handlers, *v2_handlers}
+    unknown = [
+        f"{layer.name} ({type(layer).__name__})"
+        for layer in model.layers
+        if not {f"{type(layer).__module__}.{type(layer).__name__}", type(layer).__name__} & known
+    ]
+    if unknown:
+        raise UnsupportedLayer(f"hls4ml has no counterpart for these layers: {', '.join(unknown)}")
+    layers, inputs, outputs, _ = parse_keras_v3_model(model, allow_da_fallback=False, allow_v2_fallback=True)
+    return layers, inputs, outputs
+
+
+def prepare(layers: list[LayerDict], outputs: list[str]) -> tuple[list[LayerDict], list[str]]:
+    """Drop layers that do nothing at inference, give inputs C++ names and their quantizers' types."""
+    for layer in layers:
+        layer["keras_layer"] = layer["name"]
+        plain_relu(layer)
+        check_pooling(layer)
+    layers, outputs = drop_identities(layers, outputs)
+    for layer in layers:
+        if layer["class_name"] == "InputLayer":
+            type_input(layer, layers)
+    return layers, outputs
+
+
+def plain_relu(layer: LayerDict) -> None:
+    """hls4ml reads ``ReLU`` as a threshold of zero; its own relu is the same and smaller."""
+    if layer["class_name"] == "ThresholdedReLU" and layer.get("activ_param") == 0:
+        layer.update(class_name="Activation", activation="relu")
+
+
+def check_pooling(layer: LayerDict) -> None:
+    """Raise ``UnsupportedLayer`` for padded pooling, whose padding value is wrong for unsigned types.
+
+    ``nnet_pooling.h`` pads max pooling with only the top bit set, the smallest value of a signed type
+    but the middle of an unsigned one; the streaming version asserts that there is no padding.
+    """
+    pads = [layer.get(f"pad_{side}", 0) for side in ("top", "bottom", "left", "right")]
+    if "Pooling" in layer["class_name"] and any(pads):
+        raise UnsupportedLayer(
+            f"layer {layer['name']!r}: pooling with padding 'same' that pads ({pads}) is computed wrongly by hls4ml; "
+            "use padding='valid' or a size that the stride divides"
+        )
+
+
+def drop_identities(layers: list[LayerDict], outputs: list[str]) -> tuple[list[LayerDict], list[str]]:
+    """Remove dropout and linear activations without a quantizer; what read them reads their input."""
+    source = {
+        layer["name"]: layer["inputs"][0]
+        for layer in layers
+        if layer["class_name"] == "Activation" and layer["activation"] == "linear" and "activation_type" not in layer
+    }
+
+    def follow(name: str) -> str:
+        return follow(source[name]) if name in source else name
+
+    kept = [layer for layer in layers if layer["name"] not in source]
+    for layer in kept:
+        layer["inputs"] = [follow(name) for name in layer["inputs"]]
+    return kept, [follow(name) for name in outputs]
+
+
+def type_input(layer: LayerDict, layers: list[LayerDict]) -> None:
+    """Give an input the type of the quantizer that reads it.
+
+    Saturating into an unsigned type is relu, so a ``quantized_relu`` on the input becomes a cast,
+    which hls4ml removes because the input already has its type.
+    """
+    readers = [other for other in layers if layer["name"] in other["inputs"]]
+    types = {str(other["activation_type"].hls_type) for other in readers if is_cast(other)}
+    if len(types) == 1 and all(is_cast(other) for other in readers):
+        layer["input_type"] = types.pop()
+        for other in readers:
+            other.update(activation="linear", quantizer=other["activation_type"])
+
+
+def is_cast(layer: LayerDict) -> bool:
+    """Whether a layer only brings values into a type: a quantizer, with or without relu."""
+    return "activation_type" in layer and layer.get("activation") in ("linear", "relu")
+
+
+def layer_overrides(config: HlsConfig, layers: list[LayerDict], model: Any) -> dict[str, LayerHlsConfig]:
+    """``config.layers`` by hls4ml layer name; a Keras layer's name also reaches the layers it is split into.
+
+    Raises ``ConfigError`` with the nearest name for one that does not exist.
+    """
+    names = {layer["name"] for layer in layers}
+    keras_names = {layer.name for layer in model.layers}
+    overrides: dict[str, LayerHlsConfig] = {}
+    for name, override in config.layers.items():
+        parts = [part for part in (f"{name}_depthwise", f"{name}_pointwise") if part in names and name not in names]
+        reached = [name] if name in names else parts
+        if not reached and name not in keras_names:
+            known = sorted(names | keras_names)
+            raise ConfigError(
+                f'hls.layers: "{name}" is not a layer{nearest(name, known)}; layers are {", ".join(known)}'
+            )
+        overrides |= {part: override for part in reached if part not in config.layers or part == name}
+    return overrides
+
+
+def choose_reuse_factors(
+    config: HlsConfig, overrides: Mapping[str, LayerHlsConfig], layers: list[LayerDict]
+) -> tuple[list[LayerDict], list[str]]:
+    """Give every matrix product its strategy and reuse factor.
+
+    Raises ``ConfigError`` listing every layer whose reuse factor hls4ml would move, with the valid
+    neighbours, or, with ``invalid_reuse_factor="nearest"``, moves it and returns a note for each.
+    """
+    problems, notes = [], []
+    for layer in layers:
+        override = overrides.get(layer["name"], LayerHlsConfig())
+        strategy = override.strategy or config.strategy
+        if strategy == "distributed_arithmetic" and layer["class_name"] not in ("Dense", "Conv1D", "Conv2D"):
+            if override.strategy:
+                raise ConfigError(
+                    f"hls.layers.{layer['name']}.strategy: distributed_arithmetic is for Dense, Conv1D and Conv2D, "
+                    f"got a {layer['class_name']}"
+                )
+            strategy = "Latency"
+        factor = override.reuse_factor or config.reuse_factor
+        if layer["class_name"] in MATRIX_KINDS:
+            factor, problem, note = choose_reuse_factor(config, layer, strategy, factor)
+            problems += [problem] if problem else []
+            notes += [note] if note else []
+        layer["chosen_strategy"], layer["chosen_reuse_factor"] = strategy, factor
+    if problems:
+        raise ConfigError("\n".join([*problems, 'or set invalid_reuse_factor="nearest" to take the nearest']))
+    return layers, notes
+
+
+def choose_reuse_factor(
+    config: HlsConfig, layer: LayerDict, strategy: str, wanted: int
+) -> tuple[int, str | None, str | None]:
+    """The reuse factor of one layer, and either what is wrong with it or a note that it was moved."""
+    if strategy == "Latency":
+        return wanted, None, None
+    n_in, n_out = matrix_size(layer)
+    valid = reuse.valid_reuse_factors(n_in, n_out, strategy)
+    if wanted in valid:
+        return wanted, None, None
+    if config.invalid_reuse_factor == "nearest":
+        taken = reuse.nearest_reuse_factor(valid, wanted)
+        return taken, None, f"{layer['name']}: reuse factor {wanted} is not valid for {strategy}, {taken} taken"
+    near = ", ".join(str(value) for value in reuse.neighbours(valid, wanted))
+    rule = "must be 1" if strategy == "distributed_arithmetic" else reuse.RULE
+    text = f"hls.reuse_factor of layer {layer['name']} ({strategy}, n_in = {n_in}, n_out = {n_out}) {rule}"
+    return wanted, f"{text}, got {wanted}; nearest valid: {near}", None
+
+
+def matrix_size(layer: LayerDict) -> tuple[int, int]:
+    """Rows and columns of the matrix product, as ``FPGABackend.get_layer_mult_size`` counts them."""
+    if layer["class_name"] == "Dense":
+        return int(layer["n_in"]), int(layer["n_out"])
+    kernel = int(layer.get("filt_height", 1)) * int(layer["filt_width"])
+    return int(layer["n_chan"]) * kernel, int(layer["n_filt"])
+
+
+def build_settled(
+    config: HlsConfig,
+    overrides: Mapping[str, LayerHlsConfig],
+    layers: list[LayerDict],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    model: Any,
+) -> Any:
+    """Build hls4ml's graph, again with the types it does not infer until none is left open."""
+    settled: dict[str, dict[str, str]] = {}
+    waiting = pending_types(layers, outputs)
+    while True:
+        hls_config = hls4ml_config(config, overrides, layers, waiting, settled)
+        graph = build(config, hls_config, layers, inputs, outputs, model)
+        found = settle_types(graph, waiting, settled, layers)
+        if not found:
+            return graph
+        settled |= found
+
+
+def build(
+    config: HlsConfig,
+    hls_config: dict[str, Any],
+    layers: list[LayerDict],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    model: Any,
+) -> Any:
+    """One run of hls4ml's converter and optimizer."""
+    from hls4ml.model import ModelGraph
+    from hls4ml.utils.config import create_config
+
+    settings = create_config(
+        output_dir=TOP,
+        project_name=TOP,
+        backend=config.backend,
+        part=config.part,
+        clock_period=config.clock_period_ns,
+        io_type=config.io_type,
+    )
+    settings |= {"InputData": None, "OutputPredictions": None, "HLSConfig": hls_config}
+    settings["HLSConfig"]["Model"]["BitExact"] = False
+    return ModelGraph.from_layer_list(settings, [dict(layer) for layer in layers], list(inputs), list(outputs))
+
+
+def hls4ml_config(
+    config: HlsConfig,
+    overrides: Mapping[str, LayerHlsConfig],
+    layers: list[LayerDict],
+    waiting: Mapping[str, Pending],
+    settled: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
+    """hls4ml's configuration, one entry per layer. Raises ``ConfigError`` naming types that nothing decides."""
+    names, undecided = {}, []
+    for layer in layers:
+        override = overrides.get(layer["name"], LayerHlsConfig())
+        types, open_types = layer_types(config, override, layer)
+        undecided += open_types
+        for name in waiting.get(layer["name"], Pending(())).types:
+            if types.get(name) == "auto":
+                types[name] = settled.get(layer["name"], {}).get(name, PLACEHOLDER)
+        names[layer["name"]] = layer_settings(config, override, layer) | {"Precision": types}
+    if undecided:
+        shown = ", ".join(undecided[:6]) + (f" and {len(undecided) - 6} more" if len(undecided) > 6 else "")
+        raise ConfigError(
+            f"hls.precision is needed for whatever no quantizer decides, here {shown}; quantize the model first, "
+            'or give precision="ap_fixed<16,6>" or another type'
+        )
+    model = {
+        "Precision": {"default": bare(config.precision or "ap_fixed<16,6>")},
+        "ReuseFactor": config.reuse_factor,
+        "Strategy": "Latency" if config.strategy == "distributed_arithmetic" else config.strategy,
+        "BramFactor": 1_000_000_000,
+        "TraceOutput": False,
+    }
+    return {"Model": model, "LayerName": names}
+
+
+def layer_settings(config: HlsConfig, override: LayerHlsConfig, layer: LayerDict) -> dict[str, Any]:
+    """Strategy, reuse factor and the other keys of one layer, by hls4ml's names."""
+    settings: dict[str, Any] = {"ReuseFactor": layer["chosen_reuse_factor"]}
+    if layer["class_name"] in MATRIX_KINDS:
+        settings["Strategy"] = layer["chosen_strategy"]
+    if layer["class_name"] in ("Conv1D", "Conv2D"):
+        factor = override.parallelization_factor or config.parallelization_factor
+        check_parallelization(layer, factor)
+        settings["ParallelizationFactor"] = factor
+    if override.table_size:
+        settings["TableSize"] = override.table_size
+    if override.implementation:
+        settings |= implementation(layer, override.implementation)
+    return settings
+
+
+def check_parallelization(layer: LayerDict, factor: int) -> None:
+    """Raise ``ConfigError`` with the valid neighbours for a parallelization factor hls4ml would move."""
+    pixels = int(layer.get("out_height", 1)) * int(layer["out_width"])
+    valid = reuse.divisors_of(pixels)
+    if factor not in valid:
+        near = ", ".join(str(value) for value in reuse.neighbours(valid, factor))
+        raise ConfigError(
+            f"hls.parallelization_factor of layer {layer['name']} must divide its {pixels} output pixels, "
+            f"got {factor}; nearest valid: {near}"
+        )
+
+
+def implementation(layer: LayerDict, name: str) -> dict[str, str]:
+    """``implementation`` of a softmax or of a streaming convolution or pooling."""
+    kind = layer["class_name"]
+    choices = {"stable", "latency", "argmax", "legacy"} if kind == "Softmax" else {"linebuffer", "encoded"}
+    if kind != "Softmax" and "Conv" not in kind and "Pooling" not in kind:
+        raise ConfigError(f"hls.layers.{layer['name']}.implementation: a {kind} has only one")
+    if name.lower() not in choices:
+        raise ConfigError(
+            f'hls.layers.{layer["name"]}.implementation: "{name}" is unknown{nearest(name, choices)}; '
+            f"choose {', '.join(sorted(choices))}"
+        )
+    if kind == "Softmax":
+        return {"Implementation": name.lower()}
+    return {"ConvImplementation": {"linebuffer": "LineBuffer", "encoded": "Encoded"}[name.lower()]}
+
+
+def layer_types(config: HlsConfig, override: LayerHlsConfig, layer: LayerDict) -> tuple[dict[str, str], list[str]]:
+    """hls4ml's type names of one layer with what decides them, and those that nothing decides."""
+    types = default_types(config.backend, layer)
+    asked = bare(config.precision) if config.precision else None
+    open_types: list[str] = []
+    float_weights = [
+        name
+        for name in WEIGHT_NAMES
+        if name in types and layer.get(f"{name}_data", 0) is not None and not has_quantizer(layer, name)
+    ]
+    if layer["class_name"] == "InputLayer":
+        decide(types, "result", layer.get("input_type") or asked, layer, open_types)
+    elif layer["class_name"] == "Softmax":
+        types["result"] = asked or SOFTMAX_RESULT
+    elif "activation_type" in layer:
+        types["result"] = str(layer["activation_type"].hls_type)
+    elif is_function(layer) and (asked or layer["activation"] not in ("relu", "leakyrelu", "leaky_relu")):
+        decide(types, "result", asked, layer, open_types)
+    elif float_weights:
+        for name in [*float_weights, "result"]:
+            decide(types, name, asked, layer, open_types)
+    apply_override(types, override, layer)
+    return types, [name for name in open_types if types.get(name.rsplit(".", 1)[1]) == "auto"]
+
+
+def default_types(backend: str, layer: LayerDict) -> dict[str, str]:
+    """hls4ml's type names for a layer class with their defaults, ``auto`` where it infers them."""
+    from hls4ml.backends import get_backend
+    from hls4ml.model.attributes import TypeAttribute
+    from hls4ml.model.layers import layer_map
+
+    layer_class = get_backend(backend).create_layer_class(layer_map[layer["class_name"]])
+    attributes = [item for item in layer_class.expected_attributes if isinstance(item, TypeAttribute)]
+    return {
+        item.name.removesuffix("_t"): "auto" if item.default is None else str(item.default)
+        for item in attributes
+        if item.name not in ("slope_t_t", "shift_t_t")
+    }
+
+
+def has_quantizer(layer: LayerDict, name: str) -> bool:
+    return layer.get(f"{name}_quantizer") is not None
+
+
+def is_function(layer: LayerDict) -> bool:
+    """Whether a layer is an activation function without a quantizer."""
+    return "activation" in layer and "activation_type" not in layer and layer["class_name"] not in MATRIX_KINDS
+
+
+def decide(types: dict[str, str], name: str, decided: str | None, layer: LayerDict, open_types: list[str]) -> None:
+    """Set a type, or note that nothing decides it."""
+    if decided is None:
+        open_types.append(f"{layer['name']}.{name}")
+    else:
+        types[name] = decided
+
+
+def apply_override(types: dict[str, str], override: LayerHlsConfig, layer: LayerDict) -> None:
+    """The user's types for one layer; raises ``ConfigError`` for a name the layer does not have."""
+    if override.precision is None:
+        return
+    if isinstance(override.precision, str):
+        spelled = bare(override.precision)
+        kept = {name for name in types if has_quantizer(layer, name)}
+        types |= {name: spelled for name in ("result", "accum", *WEIGHT_NAMES) if name in types and name not in kept}
+        return
+    for name, text in override.precision.items():
+        if name not in types:
+            raise ConfigError(
+                f'hls.layers.{layer["name"]}.precision: "{name}" is not a type of a {layer["class_name"]}'
+                f"{nearest(name, types)}; choose {', '.join(sorted(types))}"
+            )
+        types[name] = bare(text)
+        requantize(layer, name, Precision.parse(text))
+
+
+def requantize(layer: LayerDict, name: str, precision: Precision) -> None:
+    """Store quantized weights in the type the user named, which may lose bits."""
+    if has_quantizer(layer, name):
+        from toolkit.hls.handlers import ExactWeights
+
+        layer[f"{name}_data"] = precision.quantize(layer[f"{name}_data"])
+        layer[f"{name}_quantizer"] = ExactWeights(precision)
+
+
+def bare(text: str) -> str:
+    """A type as hls4ml's configuration spells it."""
+    return str(Precision.parse(text))
+
+
+def check_built(config: HlsConfig, model_graph: Any) -> None:
+    """Raise ``ConfigError`` for combinations that hls4ml 1.3.0 builds but computes wrongly."""
+    for node in model_graph.get_layers():
+        if node.class_name not in ("Conv1D", "Conv2D") or config.io_type != "io_parallel":
+            continue
+        n_in = node.get_attr("n_chan") * node.get_attr("filt_height", 1) * node.get_attr("filt_width")
+        factor = node.get_attr("reuse_factor")
+        if node.get_attr("strategy", "").lower() == "resource" and factor > n_in:
+            raise ConfigError(
+                f"layer {node.name}: io_parallel with Resource and a reuse factor above kernel size times channels "
+                f"= {n_in} is computed wrongly by hls4ml 1.3.0 (every output, silently), got {factor}; "
+                f"use io_stream, or a reuse factor up to {n_in}"
+            )
+
+
+def name_sources(graph: Graph, layers: list[LayerDict]) -> Graph:
+    """Record in ``attributes["keras_layer"]`` the Keras layer whose output a layer's output equals.
+
+    A cast that hls4ml moved into the layer before gives that layer its name. Layers that hls4ml
+    inserted (clones, padding, repacking) have none.
+    """
+    kept = {layer.name for layer in graph.layers}
+    names = {layer["name"]: layer["keras_layer"] for layer in layers}
+    for layer in layers:
+        if layer["name"] not in kept and layer["inputs"]:
+            names[layer["inputs"][0]] = layer["keras_layer"]
+    named = tuple(
+        replace(layer, attributes={**layer.attributes, "keras_layer": names[layer.name]})
+        if layer.name in names
+        else layer
+        for layer in graph.layers
+    )
+    return replace(graph, layers=named, digest=graph_digest(named, graph.tensors, graph.inputs, graph.outputs))
