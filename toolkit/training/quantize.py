@@ -34,13 +34,13 @@ layer                      from, and how
                            ``<name>_1``, ...). The output is the exact sum; a quantizer follows.
 ``Dropout``,               kept for quantization-aware training; nothing at inference.
 ``SpatialDropout1D/2D``
-``Activation("softmax")``, kept, only as the model's output; their input is quantized.
+``Activation("softmax")``, kept, only as the model's output; the input is the exact sum of logits.
 ``Softmax``
 =========================  ===========================================================================
 
-Every input of a ``QConv*``, ``QDense``, ``QAffine``, ``Add``, ``Concatenate``, average pooling,
-``LeakyReLU`` excepted, is quantized (is on the grid of a ``QActivation`` before it). The model's
-output is not: logits are the exact sum of the last ``QDense``, unless it ends in something else.
+Every input of ``QConv*``, ``QDepthwiseConv2D``, ``QDense``, ``QAffine``, ``Add``, ``Concatenate`` and
+average pooling is on the grid of a ``QActivation`` before it. The model's output is not rounded:
+logits are the exact sum of the last ``QDense``.
 
 Quantizers (the classes of :mod:`toolkit.zoo.quantizers`, which are QKeras' with exact outputs):
 
@@ -58,3 +58,387 @@ Quantizers (the classes of :mod:`toolkit.zoo.quantizers`, which are QKeras' with
 :func:`toolkit.zoo.precision_of`; for kernels it is safest to look at the values themselves,
 ``layer.kernel_quantizer_internal(layer.kernel)``, which are exact.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import qkeras
+
+from toolkit.config import LayerQuantConfig, QuantConfig
+from toolkit.errors import ConfigError, DataError, ModelError, UnsupportedLayer, nearest
+from toolkit.records import Array, Dataset
+from toolkit.training.atoms import split
+from toolkit.training.fold import activation_name, fold_network, scale_and_shift
+from toolkit.training.network import Network, Node, build, read
+from toolkit.training.ranges import (
+    Ranges,
+    best_integer,
+    best_steps,
+    binary_scales,
+    input_integer,
+    observe,
+    ternary_scales,
+)
+from toolkit.zoo.quantizers import QAffine, binary, quantized_bits, quantized_relu, ternary
+
+# Narrowest bias by default: with a 2-bit kernel, a 2-bit bias would be nothing but its sign.
+SMALLEST_BIAS_BITS = 4
+
+
+def quantize(
+    model: keras.Model, config: QuantConfig | None = None, calibration: Dataset | Array | None = None
+) -> keras.Model:
+    """A QKeras model with the float model's weights, ready to train further or to convert.
+
+    Batch normalization is folded first. Integer bits of kernels and biases are those with the least
+    squared error on the weights; those of activations likewise, on what the float model computes for
+    the calibration images (a dataset's first ``calibration_count`` training images, or an array of
+    inputs as the model takes them).
+
+    Raises ``UnsupportedLayer`` for a layer it cannot quantize, ``ModelError`` for weights that are
+    not finite, ``DataError`` for calibration inputs of another shape, ``ConfigError`` for settings of
+    layers that are not there.
+    """
+    config = config or QuantConfig()
+    network = split(fold_network(in_float32(read(model))))
+    require_known_layers(config, network)
+    for node in network.nodes:
+        require_quantizable(network, node)
+    images = calibration_inputs(network, config, calibration)
+    ranges = observe(build(network), images, [node.name for node in network.nodes if needs_range(node)])
+    return build(emit(network, config, ranges))
+
+
+def in_float32(network: Network) -> Network:
+    """The same network with every layer computing in float32, whatever it was trained in."""
+    nodes = tuple(node.change(config={"dtype": "float32"}) for node in network.nodes)
+    return Network(network.name, nodes, network.outputs)
+
+
+def require_known_layers(config: QuantConfig, network: Network) -> None:
+    known = {name for node in network.nodes for name in (node.name, node.origin)}
+    for name in config.layers:
+        if name not in known:
+            raise ConfigError(
+                f'quantization.layers: the model has no layer "{name}"{nearest(name, known)} (batch normalization '
+                f"is folded into the layer before it); layers: {', '.join(sorted(known))}"
+            )
+
+
+def calibration_inputs(network: Network, config: QuantConfig, calibration: Dataset | Array | None) -> Array:
+    """Images that decide the integer bits, float32 ``[n, ...]``."""
+    if calibration is None:
+        raise DataError("quantize needs calibration images: a dataset, or an array of inputs as the model takes them")
+    if isinstance(calibration, Dataset):
+        images = calibration.inputs("train", config.calibration_count)
+    else:
+        images = np.asarray(calibration, np.float32)[: config.calibration_count]
+    expected = [node.shape for node in network.nodes if node.kind == "InputLayer"]
+    if len(expected) != 1:
+        raise ModelError(f"quantize takes models with one input, this one has {len(expected)}")
+    if not fits(images.shape[1:], expected[0]) or len(images) == 0:
+        raise DataError(f"calibration images must have shape [n, {', '.join(map(str, expected[0]))}], got {images.shape}")
+    if not np.isfinite(images).all():
+        raise DataError("calibration images must be finite, got NaN or infinite values")
+    return images
+
+
+def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(want in (None, got) for got, want in zip(shape, expected, strict=True))
+
+
+# What a layer does to values, by kind; anything else is refused by name.
+PRODUCTS = {
+    "Conv1D": qkeras.QConv1D,
+    "Conv2D": qkeras.QConv2D,
+    "DepthwiseConv2D": qkeras.QDepthwiseConv2D,
+    "Dense": qkeras.QDense,
+    "BatchNormalization": QAffine,
+}
+ACTIVATIONS = ("ReLU", "Activation")
+MOVES = (
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "Flatten",
+    "Reshape",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "UpSampling1D",
+    "UpSampling2D",
+    "Dropout",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+)
+AVERAGES = ("AveragePooling1D", "AveragePooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D")
+JOINS = ("Add", "Concatenate")
+OTHERS = ("InputLayer", "LeakyReLU", "Softmax")
+QUANTIZABLE = (*PRODUCTS, *ACTIVATIONS, *MOVES, *AVERAGES, *JOINS, *OTHERS)
+
+ACTIVATION_QUANTIZERS: Mapping[str, Callable[[int], Any]] = {
+    "tanh": qkeras.quantized_tanh,
+    "hard_tanh": qkeras.quantized_tanh,
+    "sigmoid": qkeras.quantized_sigmoid,
+}
+
+
+def require_quantizable(network: Network, node: Node) -> None:
+    """Raise ``UnsupportedLayer`` unless the node has an exact fixed-point counterpart."""
+    problem = problem_with(network, node)
+    if problem:
+        raise UnsupportedLayer(f"layer {node.name} ({node.kind}) cannot be quantized: {problem}")
+
+
+def problem_with(network: Network, node: Node) -> str | None:
+    """Why a node cannot be quantized, or ``None``."""
+    settings = node.config
+    if node.layer_class.__module__.startswith("qkeras") or node.layer_class is QAffine:
+        return "it is quantized already; start from the float model"
+    if node.kind not in QUANTIZABLE:
+        return f"there is no quantized counterpart; quantizable layers: {', '.join(sorted(QUANTIZABLE))}, SeparableConv2D"
+    if settings.get("data_format") == "channels_first":
+        return "channels must come last (data_format channels_last)"
+    match node.kind:
+        case "BatchNormalization" if settings["axis"] not in (-1, len(node.shape), [-1], [len(node.shape)]):
+            return f"its axis must be the last, got {settings['axis']}"
+        case "UpSampling2D" if settings.get("interpolation", "nearest") != "nearest":
+            return f'interpolation must be "nearest", got "{settings["interpolation"]}"'
+        case "ReLU" | "LeakyReLU":
+            return problem_with_relu(node)
+        case "Activation" | "Softmax":
+            return problem_with_activation(network, node)
+    return None
+
+
+def problem_with_relu(node: Node) -> str | None:
+    highest, slope = node.config.get("max_value"), float(node.config.get("negative_slope") or 0)
+    if highest is not None and not is_power_of_two(highest):
+        return f"max_value must be a power of two or none, got {highest:g}"
+    if slope and not is_power_of_two(slope):
+        return f"negative_slope must be a power of two such as 0.125 or 0.25, got {slope:g}"
+    if node.kind == "ReLU" and slope:
+        return "a relu with a negative slope must be a LeakyReLU layer"
+    if node.config.get("threshold"):
+        return f"threshold must be 0, got {node.config['threshold']:g}"
+    return None
+
+
+def problem_with_activation(network: Network, node: Node) -> str | None:
+    name = "softmax" if node.kind == "Softmax" else activation_name(node)
+    if name == "softmax":
+        return None if node.name in network.outputs else "softmax is possible only as the model's output"
+    if name not in ACTIVATION_QUANTIZERS:
+        return f'activation "{name}" has none; choose relu, leaky_relu, {", ".join(ACTIVATION_QUANTIZERS)} or linear'
+    return None
+
+
+def is_power_of_two(value: float) -> bool:
+    return value > 0 and float(np.log2(value)).is_integer()
+
+
+def needs_range(node: Node) -> bool:
+    """Whether the values a node computes may have to be put on a grid of their own."""
+    return node.kind in (*PRODUCTS, *AVERAGES, "ReLU", "LeakyReLU", "Add", "InputLayer")
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of a value: the node that holds it, whether it is on a grid, whether it can be negative."""
+
+    node: str
+    source: str  # the node whose range it has
+    on_grid: bool
+    nonnegative: bool
+
+
+class Emitter:
+    """The quantized network as it grows, and what is known of each value."""
+
+    def __init__(self, config: QuantConfig, ranges: Ranges) -> None:
+        self.config = config
+        self.ranges = ranges
+        self.nodes: list[Node] = []
+        self.values: dict[str, Value] = {}
+        self.origins: dict[str, str] = {}
+
+    def settings(self, name: str) -> LayerQuantConfig:
+        """What the user asked for one layer."""
+        origin = self.origins.get(name, name)
+        return self.config.layers.get(name) or self.config.layers.get(origin) or LayerQuantConfig()
+
+    def on_grid(self, name: str) -> str:
+        """The node that holds a value on a grid; one is added if need be."""
+        value = self.values[name]
+        if not value.on_grid:
+            quantizer = self.activation_quantizer(value.source, value.nonnegative)
+            added = activation_node(f"{value.source}_quantizer", quantizer, value.node)
+            self.nodes.append(added)
+            self.values[name] = Value(added.name, value.source, True, value.nonnegative)
+            for other, known in self.values.items():
+                if known.node == value.node:
+                    self.values[other] = self.values[name]
+        return self.values[name].node
+
+    def activation_bits(self, name: str) -> int:
+        return self.settings(name).activation_bits or self.config.activation_bits
+
+    def activation_quantizer(self, source: str, nonnegative: bool) -> Any:
+        """The quantizer of the values of ``source``, with the integer bits its range asks for."""
+        bits, values = self.activation_bits(source), self.ranges[source]
+        if nonnegative:
+            return quantized_relu(bits, best_integer(values, bits, signed=False))
+        return signed_quantizer(source, bits, best_integer(values, bits, signed=True))
+
+    def add(self, node: Node, *, on_grid: bool, nonnegative: bool = False, source: str | None = None) -> None:
+        """Append a node under the name of the float node it stands for."""
+        self.nodes.append(node)
+        self.values[node.name] = Value(node.name, source or node.name, on_grid, nonnegative)
+
+
+def emit(network: Network, config: QuantConfig, ranges: Ranges) -> Network:
+    """The quantized network: every float node in turn, quantizers where values need them."""
+    emitter = Emitter(config, ranges)
+    emitter.origins = {node.name: node.origin for node in network.nodes}
+    for node in network.nodes:
+        emit_node(emitter, node)
+    outputs = tuple(emitter.values[name].node for name in network.outputs)
+    return Network(network.name, tuple(emitter.nodes), outputs)
+
+
+def emit_node(emitter: Emitter, node: Node) -> None:
+    values = [emitter.values[name] for name in node.inputs]
+    nonnegative = all(value.nonnegative for value in values)
+    match node.kind:
+        case "InputLayer":
+            emit_input(emitter, node)
+        case kind if kind in PRODUCTS:
+            emit_product(emitter, node)
+        case "ReLU" | "Activation" if activation_name(node) != "softmax":
+            emit_activation(emitter, node)
+        case kind if kind in (*AVERAGES, "Add"):
+            emitter.add(taking_grid(emitter, node), on_grid=False, nonnegative=nonnegative)
+        case "Concatenate":
+            emitter.add(taking_grid(emitter, node), on_grid=True, nonnegative=nonnegative)
+        case kind if kind in MOVES:
+            moved = node.change(inputs=(values[0].node,))
+            emitter.add(moved, on_grid=values[0].on_grid, nonnegative=nonnegative, source=values[0].source)
+        case _:  # LeakyReLU, softmax
+            emitter.add(node.change(inputs=(values[0].node,)), on_grid=False)
+
+
+def taking_grid(emitter: Emitter, node: Node) -> Node:
+    return node.change(inputs=tuple(emitter.on_grid(name) for name in node.inputs))
+
+
+def emit_input(emitter: Emitter, node: Node) -> None:
+    """The input and its quantizer: unsigned when no calibration image is negative."""
+    emitter.add(node, on_grid=False)
+    bits = emitter.settings(node.name).activation_bits or emitter.config.input_bits
+    values = emitter.ranges[node.name]
+    nonnegative = bool(values.min() >= 0)
+    integer = input_integer(values, bits, signed=not nonnegative)
+    quantizer = quantized_relu(bits, integer) if nonnegative else signed_quantizer(node.name, bits, integer)
+    added = activation_node(f"{node.name}_quantizer", quantizer, node.name)
+    emitter.nodes.append(added)
+    emitter.values[node.name] = Value(added.name, node.name, True, nonnegative)
+
+
+def emit_activation(emitter: Emitter, node: Node) -> None:
+    name = "relu" if node.kind == "ReLU" else activation_name(node)
+    if name == "relu":
+        quantizer = relu_quantizer(emitter, node)
+    else:
+        bits = emitter.activation_bits(node.name)
+        quantizer = ACTIVATION_QUANTIZERS[name](bits)
+        if bits < 2 and name != "sigmoid":
+            raise no_room_for_sign(node.name, bits)
+    source = emitter.values[node.inputs[0]].node
+    emitter.add(activation_node(node.name, quantizer, source), on_grid=True, nonnegative=name in ("relu", "sigmoid"))
+
+
+def relu_quantizer(emitter: Emitter, node: Node) -> Any:
+    bits, highest = emitter.activation_bits(node.name), node.config.get("max_value")
+    integer = best_integer(emitter.ranges[node.name], bits, signed=False)
+    return quantized_relu(bits, min(integer, int(np.log2(highest))) if highest else integer)
+
+
+def activation_node(name: str, quantizer: Any, source: str) -> Node:
+    return Node(name, qkeras.QActivation, {"activation": quantizer}, (source,))
+
+
+def signed_quantizer(name: str, bits: int, integer: int) -> Any:
+    if bits < 2:
+        raise no_room_for_sign(name, bits)
+    return quantized_bits(bits, integer, alpha=1.0)
+
+
+def no_room_for_sign(name: str, bits: int) -> ConfigError:
+    return ConfigError(
+        f"values after layer {name} can be negative and need at least 2 activation bits, got {bits}; "
+        f"set quantization.layers.{name}.activation_bits"
+    )
+
+
+def emit_product(emitter: Emitter, node: Node) -> None:
+    """A convolution, dense layer or scale with quantized kernel and bias."""
+    if node.kind == "BatchNormalization":
+        node = as_affine(node)
+    kernel_name = "depthwise" if node.kind == "DepthwiseConv2D" else "kernel"
+    settings = emitter.settings(node.name)
+    kernel, *bias = node.weights
+    quantizer = kernel_quantizer(kernel, emitter.config, settings, per_channel=node.kind != "QAffine")
+    changes: dict[str, Any] = {f"{kernel_name}_quantizer": quantizer}
+    if bias:
+        changes["bias_quantizer"] = bias_quantizer(bias[0], emitter.config, settings)
+    if node.kind != "QAffine":
+        changes |= {"activation": None, **constraints(node, kernel_name, changes)}
+    layer_class = PRODUCTS.get(node.kind, node.layer_class)
+    emitter.add(taking_grid(emitter, node).change(layer_class=layer_class, config=changes), on_grid=False)
+
+
+def as_affine(node: Node) -> Node:
+    scale, shift = scale_and_shift(node)
+    weights = (scale.astype(np.float32), shift.astype(np.float32))
+    return Node(node.name, QAffine, {}, node.inputs, weights, node.shape, node.origin)
+
+
+def constraints(node: Node, kernel_name: str, quantizers: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep weights in training where their quantizer can hold them, unless the layer has a constraint of its own."""
+    made = {}
+    for part in (kernel_name, "bias"):
+        quantizer = quantizers.get(f"{part}_quantizer")
+        key = f"{part}_constraint"
+        if type(quantizer) is quantized_bits and quantizer.alpha == 1.0 and not node.config.get(key):
+            lsb = 2.0 ** (quantizer.integer + 1 - quantizer.bits)
+            made[key] = qkeras.Clip(-(2.0**quantizer.integer), 2.0**quantizer.integer - lsb)
+    return made
+
+
+def kernel_quantizer(kernel: Array, config: QuantConfig, settings: LayerQuantConfig, per_channel: bool) -> Any:
+    """The quantizer of a kernel: fixed point, binary or ternary, with the scale that fits these weights best."""
+    bits = settings.weight_bits or config.weight_bits
+    kind = settings.weights or config.weights
+    channels = per_channel and (settings.scale or config.scale) == "auto_po2"
+    if kind == "binary" or (kind == "fixed" and bits == 1):
+        return binary(alpha=binary_scales(kernel, channels))
+    if kind == "ternary":
+        alpha = ternary_scales(kernel, channels)
+        return ternary(alpha=alpha, threshold=np.asarray(alpha) / 2 if channels else alpha / 2)
+    if channels:
+        scale = best_steps(kernel, bits) * 2.0 ** (bits - 1)
+        return quantized_bits(bits, 0, alpha="auto_po2", post_training_scale=scale)
+    return quantized_bits(bits, best_integer(kernel, bits, signed=True), alpha=1.0)
+
+
+def bias_quantizer(bias: Array, config: QuantConfig, settings: LayerQuantConfig) -> Any:
+    default = max(settings.weight_bits or config.weight_bits, SMALLEST_BIAS_BITS)
+    bits = settings.bias_bits or config.bias_bits or default
+    if bits < 2:
+        raise ConfigError(f"bias_bits must be at least 2 (one is the sign), got {bits}")
+    return quantized_bits(bits, best_integer(bias, bits, signed=True), alpha=1.0)
