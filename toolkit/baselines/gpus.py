@@ -1,3 +1,4 @@
 from typing import Any
-Gpu=Any
+
+Gpu = Any
 GPUS: dict[str, Any] = {}

@@ -1,0 +1,228 @@
+"""Mixed records to one comparison: rows, test set, Pareto fronts, ratios to a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from toolkit.comparison.columns import BY_KEY, COLUMNS, FRONTS, Column, goodness
+from toolkit.comparison.design import is_quantized
+from toolkit.comparison.rows import implementation_from, judge
+from toolkit.errors import ComparisonError, choose
+from toolkit.records import (
+    Array,
+    BaselineRecord,
+    Dataset,
+    HlsProject,
+    Implementation,
+    TrainRecord,
+    same_test_set,
+)
+from toolkit.store import package_versions
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Rows on one test set. ``reference`` names the row that ratios are against; ``facts`` are the run's own."""
+
+    rows: tuple[Implementation, ...]
+    reference: str | None = None
+    test_digest: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)  # dataset, command, design file, ...
+
+    def row(self, name: str) -> Implementation:
+        """The row of that name; raises ``ComparisonError`` naming the nearest."""
+        choose("row", name, [row.name for row in self.rows], ComparisonError)
+        return next(row for row in self.rows if row.name == name)
+
+    def columns(self) -> tuple[Column, ...]:
+        """Known columns that some row has a figure for."""
+        present = {key for row in self.rows for key in row.figures}
+        return tuple(column for column in COLUMNS if column.key in present)
+
+    def ratio(self, row: Implementation, key: str) -> float | None:
+        """This row's figure divided by the reference row's; nothing where either is missing or zero."""
+        if self.reference is None:
+            return None
+        mine, theirs = row.figures.get(key), self.row(self.reference).figures.get(key)
+        return mine.value / theirs.value if mine and theirs and theirs.value else None
+
+    def fronts(self) -> dict[str, tuple[str, ...]]:
+        """Names on each Pareto front of ``FRONTS`` (accuracy against latency, LUT, energy), cheapest first."""
+        return {name: pareto(self.rows, x, y) for name, (x, y) in FRONTS.items()}
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One line per row: figures in their stored units, with source, interval, ratio and Pareto marks."""
+        import pandas
+
+        fronts = self.fronts()
+        return pandas.DataFrame([flat(self, row, fronts) for row in self.rows])
+
+
+def compare(
+    records: Iterable[Any] | Mapping[str, Sequence[Any]],
+    *,
+    reference: str | None = None,
+    dataset: Dataset | None = None,
+    float_model: Any | Array | None = None,
+    count: int | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> Comparison:
+    """One row per implementation from a mixed list of records and live objects.
+
+    Records of one design are joined by their project's digest; an estimate, a check or a quantized
+    training without one joins the only design that still lacks it; a quantized training begins a
+    design. A list inside the list (or a
+    mapping from row name to records) says outright which belong together.
+
+    With ``dataset``, csim libraries and emulators are run on its first ``count`` test images
+    (default all) and judged, against ``float_model`` (default: the float training in ``records``)
+    for agreement. ``reference`` names the row that ratios are against (default: the first float
+    baseline or model). Raises ``ComparisonError`` when test sets differ or a join is ambiguous.
+    """
+    groups = grouped(records)
+    if dataset is not None:
+        float_model = float_model if float_model is not None else float_training(groups)
+        groups = [(name, judged(parts, dataset, count, float_model)) for name, parts in groups]
+    rows = unique([implementation_from(*parts, name=name) for name, parts in groups])
+    test_digest = same_test_set(rows)
+    chosen = reference or default_reference(rows)
+    if chosen is not None:
+        choose("reference", chosen, [row.name for row in rows], ComparisonError)
+    known = {"dataset": dataset.name, "test images": f"{len(dataset.y_test):,}"} if dataset else {}
+    return Comparison(rows, chosen, test_digest, package_versions(), {**known, **(facts or {})})
+
+
+Group = tuple[str | None, list[Any]]
+
+
+def grouped(records: Iterable[Any] | Mapping[str, Sequence[Any]]) -> list[Group]:
+    """Records that make one row each, in the order they were given."""
+    if isinstance(records, Mapping):
+        return [(name, listed(parts)) for name, parts in records.items()]
+    groups: list[Group] = []
+    for record in records:
+        if isinstance(record, list | tuple):
+            groups.append((None, list(record)))
+        elif stands_alone(record):
+            groups.append((None, [record]))
+        else:
+            place(record, groups)
+    return groups
+
+
+def listed(parts: Any) -> list[Any]:
+    return list(parts) if isinstance(parts, list | tuple) else [parts]
+
+
+def stands_alone(record: Any) -> bool:
+    """Baselines, ready rows and float trainings are rows by themselves."""
+    if isinstance(record, BaselineRecord | Implementation):
+        return True
+    return isinstance(record, TrainRecord) and not is_quantized(record.model)
+
+
+def place(record: Any, groups: list[Group]) -> None:
+    """Put a record of an FPGA design into its group, or begin one."""
+    digest = digest_of(record)
+    same = [parts for _, parts in groups if digest and digest in {digest_of(part) for part in parts}]
+    if same:
+        same[0].append(record)
+        return
+    open_groups = [parts for _, parts in groups if takes(parts, record)]
+    if isinstance(record, TrainRecord) or not open_groups:
+        groups.append((None, [record]))
+    elif len(open_groups) > 1:
+        raise ComparisonError(
+            f"which design a {type(record).__name__} belongs to must be plain, got {len(open_groups)} designs without "
+            "one; put the records of one design into a list of their own: compare([[training, csim, estimate], ...])"
+        )
+    else:
+        open_groups[-1].append(record)
+
+
+def takes(parts: list[Any], record: Any) -> bool:
+    """Whether a group is an FPGA design that still lacks such a record (and is of no other project)."""
+    if any(stands_alone(part) for part in parts):
+        return False
+    known = {digest for part in parts if (digest := digest_of(part))}
+    if known and digest_of(record) and digest_of(record) not in known:
+        return False
+    return not any(type(part) is type(record) for part in parts)
+
+
+def digest_of(record: Any) -> str | None:
+    """Digest of the HLS project a record is of, where it says."""
+    if isinstance(record, HlsProject):
+        return record.digest
+    project = getattr(record, "project", None)
+    return project.digest if isinstance(project, HlsProject) else getattr(record, "project_digest", None)
+
+
+def float_training(groups: Sequence[Group]) -> Any | None:
+    """The float Keras model among the records, if there is one."""
+    trained = (part for _, parts in groups for part in parts if isinstance(part, TrainRecord))
+    return next((part.model for part in trained if not is_quantized(part.model)), None)
+
+
+def judged(parts: list[Any], dataset: Dataset, count: int | None, float_model: Any) -> list[Any]:
+    """The parts plus an evaluation of every live engine among them."""
+    engines = [part for part in parts if is_engine(part)]
+    return [*parts, *(judge(engine, dataset, count=count, float_model=float_model) for engine in engines)]
+
+
+def is_engine(part: Any) -> bool:
+    return isinstance(getattr(part, "project", None), HlsProject) and hasattr(part, "predict")
+
+
+def unique(rows: Sequence[Implementation]) -> tuple[Implementation, ...]:
+    """Rows with distinct names: the second ``cnn_q6`` becomes ``cnn_q6 (2)``."""
+    seen: dict[str, int] = {}
+    result = []
+    for row in rows:
+        seen[row.name] = seen.get(row.name, 0) + 1
+        name = row.name if seen[row.name] == 1 else f"{row.name} ({seen[row.name]})"
+        result.append(Implementation(**{**vars(row), "name": name}))
+    return tuple(result)
+
+
+def default_reference(rows: Sequence[Implementation]) -> str | None:
+    """The first measured float32 baseline, else the first model row, else the first row."""
+    floats = [row for row in rows if row.facts.get("precision") == "float32" and "latency_us" in row.figures]
+    models = [row for row in rows if row.family == "model"]
+    return next((row.name for row in (*floats, *models, *rows)), None)
+
+
+def pareto(rows: Sequence[Implementation], x: str, y: str) -> tuple[str, ...]:
+    """Names of the rows that no other row beats on both ``x`` and ``y``, in order of ``x``.
+
+    Better is lower or higher as the columns say. Rows without either figure have no place in it.
+    """
+    judged = [row for row in rows if x in row.figures and y in row.figures]
+    points = {row.name: (goodness(x, row.figures[x]), goodness(y, row.figures[y])) for row in judged}
+    front = [name for name, point in points.items() if not any(dominates(other, point) for other in points.values())]
+    return tuple(sorted(front, key=lambda name: -points[name][0]))
+
+
+def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """At least as good on both and better on one."""
+    return one[0] >= other[0] and one[1] >= other[1] and one != other
+
+
+def flat(comparison: Comparison, row: Implementation, fronts: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """A row as one level of keys, for a data frame or CSV."""
+    line: dict[str, Any] = {"name": row.name, "family": row.family, **row.facts}
+    for key in sorted(row.figures, key=lambda key: list(BY_KEY).index(key) if key in BY_KEY else len(BY_KEY)):
+        figure = row.figures[key]
+        line |= {key: figure.value, f"{key}_source": figure.source}
+        if figure.low is not None and figure.high is not None:
+            line |= {f"{key}_low": figure.low, f"{key}_high": figure.high}
+        ratio = comparison.ratio(row, key) if key in BY_KEY else None
+        if ratio is not None:
+            line[f"{key}_ratio"] = ratio
+    return line | {f"pareto_{name}": row.name in names for name, names in fronts.items()}

@@ -1,0 +1,237 @@
+"""What a report shows of a model or an HLS project: small frozen views without arrays."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from toolkit.baselines.workload import count_macs, kind_of, leaf_layers
+from toolkit.errors import ConfigError
+from toolkit.precision import Precision
+from toolkit.records import Figure, HlsProject, Layer, TrainRecord
+
+ACTIVATION_KINDS = ("Activation", "ParametrizedActivation", "PReLU", "HardActivation", "Softmax")
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """One layer of a design: shape, types, how it is built, and what its weights span."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    result: str
+    weight: str | None = None
+    weights: int = 0
+    zeros: int = 0
+    weight_minimum: float | None = None
+    weight_maximum: float | None = None
+    strategy: str | None = None
+    reuse_factor: int | None = None
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class DesignView:
+    """An HLS project as a report shows it: configuration as text and its layers in order."""
+
+    name: str
+    digest: str
+    config: Mapping[str, str]
+    layers: tuple[LayerView, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainView:
+    """A training as a report shows it: seed, history per epoch, seconds, environment, layers."""
+
+    name: str
+    digest: str
+    seed: int
+    accuracy: Figure
+    seconds: Figure
+    quantized: bool
+    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[LayerView, ...] = ()
+
+
+def design_view(project: HlsProject) -> DesignView:
+    """The project without its arrays."""
+    config = {
+        key: str(value) for key, value in project.config.model_dump(mode="json").items() if value not in (None, {})
+    }
+    layers = tuple(layer_view(layer, project) for layer in project.layers)
+    return DesignView(project.path.name, project.digest, config, layers, project.notes)
+
+
+def layer_view(layer: Layer, project: HlsProject) -> LayerView:
+    """One hls4ml layer; the types are as the C++ will hold them."""
+    kernels = [weight for weight in layer.weights.values() if weight.name.startswith("w")] or list(
+        layer.weights.values()
+    )
+    values = np.concatenate([np.ravel(weight.values) for weight in kernels]) if kernels else np.zeros(0)
+    output = project.graph.tensors.get(layer.outputs[0]) if layer.outputs else None
+    return LayerView(
+        name=layer.name,
+        kind=layer.kind,
+        shape=layer.shape,
+        result=layer.types.get("result_t") or (output.precision if output else ""),
+        weight=kernels[0].precision if kernels else None,
+        weights=int(values.size),
+        zeros=int(np.count_nonzero(values == 0)),
+        weight_minimum=float(values.min()) if values.size else None,
+        weight_maximum=float(values.max()) if values.size else None,
+        strategy=text_or_none(layer.attributes.get("strategy")),
+        reuse_factor=layer.attributes.get("reuse_factor") if kernels else None,
+        macs=graph_macs(layer),
+    )
+
+
+def text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def graph_macs(layer: Layer) -> int:
+    """Multiply-accumulates of one image in an hls4ml layer: outputs times kernel elements behind each."""
+    kernel = next((weight.values for weight in layer.weights.values() if weight.name.startswith("w")), None)
+    if kernel is None or "BatchNorm" in layer.kind or "Scale" in layer.kind or "Alpha" in layer.kind:
+        return 0
+    positions = math.prod(layer.shape[:-1]) if "Conv" in layer.kind else 1
+    return positions * int(np.size(kernel))
+
+
+def project_figures(project: HlsProject) -> dict[str, Figure]:
+    """Parameters, MACs, weight memory and bit widths as the C++ holds them, counted."""
+    sizes = [
+        (weight.values.size, bits(weight.precision)) for layer in project.layers for weight in layer.weights.values()
+    ]
+    stored = sum(size * (width or 0) for size, width in sizes)
+    figures = {
+        "parameters": Figure(sum(size for size, _ in sizes), "parameters", "counted", note="in the HLS project"),
+        "macs": Figure(sum(graph_macs(layer) for layer in project.layers), "MAC", "counted", note="per image"),
+        "weight_bytes": Figure(stored / 8, "bytes", "counted", note="each weight and bias at its own width"),
+    }
+    kernels = [
+        (weight.values.size, bits(weight.precision))
+        for layer in project.layers
+        for weight in layer.weights.values()
+        if weight.name.startswith("w") and graph_macs(layer)
+    ]
+    activations = [
+        (math.prod(layer.shape), bits(layer.types.get("result_t", "")))
+        for layer in project.layers
+        if layer.kind in ACTIVATION_KINDS
+    ]
+    for key, found in (("weight_bits", kernels), ("activation_bits", activations)):
+        if width := mean_width(found):
+            figures[key] = width
+    return figures
+
+
+def mean_width(found: Sequence[tuple[int, int | None]]) -> Figure | None:
+    """Mean width weighted by count; the note names the range when widths differ."""
+    known = [(size, width) for size, width in found if width]
+    if not known:
+        return None
+    total = sum(size for size, _ in known)
+    widths = Counter({width: 0 for _, width in known})
+    for size, width in known:
+        widths[width] += size
+    mean = sum(width * size for width, size in widths.items()) / total
+    low, high = min(widths), max(widths)
+    return Figure(mean, "bits", "counted", note=None if low == high else f"{low} to {high} bits, weighted mean")
+
+
+def bits(precision: str) -> int | None:
+    """Width of a C++ type; nothing for a type that is no fixed-point type."""
+    try:
+        return Precision.parse(precision).width_bits
+    except ConfigError:
+        return None
+
+
+def train_view(record: TrainRecord) -> TrainView:
+    """The training without the live model."""
+    return TrainView(
+        name=record.name,
+        digest=record.digest,
+        seed=record.seed,
+        accuracy=record.accuracy,
+        seconds=record.seconds,
+        quantized=is_quantized(record.model),
+        history={key: tuple(float(value) for value in values) for key, values in record.history.items()},
+        environment=dict(record.environment),
+        layers=tuple(keras_layer(layer) for layer in leaf_layers(record.model)),
+    )
+
+
+def keras_layer(layer: Any) -> LayerView:
+    """A Keras layer's name, kind, shape and parameters."""
+    shape = tuple(size or 1 for size in getattr(getattr(layer, "output", None), "shape", (None,))[1:])
+    weights = sum(int(np.prod(weight.shape)) for weight in layer.weights)
+    return LayerView(layer.name, type(layer).__name__, shape, "", weights=weights)
+
+
+def is_quantized(model: Any) -> bool:
+    """Whether any layer is a QKeras layer."""
+    return any(type(layer).__module__.startswith("qkeras") for layer in leaf_layers(model))
+
+
+def model_figures(model: Any) -> dict[str, Figure]:
+    """Parameters, MACs, weight memory and widths of a Keras or QKeras model, counted."""
+    parameters = int(sum(np.prod(weight.shape) for weight in model.trainable_weights))
+    figures = {
+        "parameters": Figure(parameters, "parameters", "counted", note="trainable"),
+        "macs": Figure(count_macs(model), "MAC", "counted", note="per image"),
+    }
+    if not is_quantized(model):
+        width = Figure(32, "bits", "counted", note="float32")
+        memory = Figure(4 * parameters, "bytes", "counted")
+        return figures | {"weight_bits": width, "activation_bits": width, "weight_bytes": memory}
+    weights, stored = quantizer_widths(model)
+    for key, found in weights.items():
+        if width_found := mean_width(found):
+            figures[key] = width_found
+    return figures | {"weight_bytes": Figure(stored / 8, "bytes", "counted", note="each weight at its own width")}
+
+
+def quantizer_widths(model: Any) -> tuple[dict[str, list[tuple[int, int | None]]], int]:
+    """(count, bits) pairs of kernels and activations, and the bits that all weights take."""
+    found: dict[str, list[tuple[int, int | None]]] = {"weight_bits": [], "activation_bits": []}
+    stored = 0
+    for layer in leaf_layers(model):
+        for name, weight in weight_names(layer):
+            width = quantizer_bits(getattr(layer, f"{name}_quantizer_internal", None)) or quantizer_bits(
+                getattr(layer, f"{name}_quantizer", None)
+            )
+            size = int(np.prod(weight.shape))
+            stored += size * (width or 32)
+            if name != "bias":
+                found["weight_bits"].append((size, width))
+        if kind_of(layer) == "Activation":
+            found["activation_bits"].append((math.prod(layer.output.shape[1:]), quantizer_bits(layer.activation)))
+    return found, stored
+
+
+def weight_names(layer: Any) -> list[tuple[str, Any]]:
+    names = ("kernel", "depthwise", "pointwise", "depthwise_kernel", "pointwise_kernel", "bias")
+    found = [(name.removesuffix("_kernel"), getattr(layer, name, None)) for name in names]
+    return [(name if name != "kernel" else name, weight) for name, weight in found if hasattr(weight, "shape")]
+
+
+def quantizer_bits(quantizer: Any) -> int | None:
+    """Width of a QKeras quantizer; binary is 1 bit, ternary 2."""
+    kind = type(quantizer).__name__
+    if kind in ("binary", "stochastic_binary"):
+        return 1
+    if kind in ("ternary", "stochastic_ternary"):
+        return 2
+    width = getattr(quantizer, "bits", None)
+    return int(width) if isinstance(width, int | float | np.integer | np.floating) else None

@@ -1,0 +1,149 @@
+"""A comparison as a folder of files: a page, tables, figures, and the records to rebuild them from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from toolkit.comparison import exports
+from toolkit.comparison.charts import Chart, charts, render
+from toolkit.comparison.codec import decode, encode
+from toolkit.comparison.compare import Comparison, compare
+from toolkit.errors import StoreError, choose
+from toolkit.records import SCHEMA_VERSION
+from toolkit.store import read_json, replacing, write_bytes, write_json, write_text
+
+FORMATS = ("html", "md", "csv", "json", "tex", "svg", "png", "pdf")
+STEM = "report"
+
+
+def write_report(
+    comparison: Comparison, path: str | Path, *, title: str | None = None, formats: Sequence[str] = FORMATS
+) -> Path:
+    """Write ``index.html``, ``report.{md,csv,json,tex}`` and ``figures/*.{svg,png,pdf}``; return the page.
+
+    Without ``html`` among ``formats`` the folder is returned. It is replaced whole when an earlier
+    report wrote it, and refused when it holds anything else. Raises ``StoreError``, and ``ConfigError`` for an unknown format.
+    """
+    for name in formats:
+        choose("format", name, FORMATS)
+    folder = Path(path)
+    refuse_foreign(folder)
+    heading = title or default_title(comparison)
+    try:
+        with replacing(folder.resolve()) as made:
+            write_files(comparison, made, heading, formats)
+    except OSError as error:
+        raise StoreError(f"the report cannot be written to {folder}: {error.strerror or error}") from error
+    return folder / "index.html" if "html" in formats else folder
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise ``StoreError`` rather than replace a folder that is not a report, or a file."""
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"a report needs a folder, got the file {folder}")
+    known = {"index.html", "figures", *(f"{STEM}.{name}" for name in FORMATS)}
+    foreign = sorted(item.name for item in folder.iterdir() if item.name not in known) if folder.is_dir() else []
+    if foreign:
+        raise StoreError(
+            f"a report replaces only an earlier report; {folder} also holds {', '.join(foreign[:3])}, choose another folder"
+        )
+
+
+def default_title(comparison: Comparison) -> str:
+    """Named after the dataset where that is known."""
+    dataset = comparison.facts.get("dataset")
+    return f"FPGA designs and baselines on {dataset}" if dataset else "FPGA designs and baselines"
+
+
+def write_files(comparison: Comparison, folder: Path, title: str, formats: Sequence[str]) -> None:
+    """Every asked-for file; the records always, since a report is rebuilt from them."""
+    write_json(folder / f"{STEM}.json", stored(comparison, title))
+    writers = {"md": exports.markdown, "tex": exports.latex}
+    for name, writer in writers.items():
+        if name in formats:
+            write_text(folder / f"{STEM}.{name}", writer(comparison, title))
+    if "csv" in formats:
+        write_bytes(folder / f"{STEM}.csv", exports.csv_text(comparison).encode())
+    write_figures(charts(comparison), folder / "figures", [name for name in formats if name in ("svg", "png", "pdf")])
+    if "html" in formats:
+        from toolkit.comparison.page import page
+
+        write_text(folder / "index.html", page(comparison, title))
+
+
+def write_figures(drawn: dict[str, Chart], folder: Path, kinds: Sequence[str]) -> None:
+    """Each chart in each kind, and its Vega-Lite source."""
+    if not kinds:
+        return
+    for name, chart in drawn.items():
+        write_json(folder / f"{name}.vl.json", chart.spec)
+        for kind in kinds:
+            write_bytes(folder / f"{name}.{kind}", render(chart, kind))
+
+
+def stored(comparison: Comparison, title: str) -> dict[str, Any]:
+    """The comparison as JSON types, with the schema's version."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "title": title,
+        "reference": comparison.reference,
+        "test_digest": comparison.test_digest,
+        "environment": dict(comparison.environment),
+        "facts": dict(comparison.facts),
+        "rows": encode(comparison.rows),
+    }
+
+
+def load_comparison(path: str | Path) -> Comparison:
+    """Read what :func:`write_report` stored: a ``report.json`` or the folder that holds it.
+
+    Raises ``StoreError`` for a file that is missing, malformed or of a later schema.
+    """
+    file = Path(path)
+    content = read_json(file / f"{STEM}.json" if file.is_dir() else file)
+    if not isinstance(content, dict) or not {"schema", "rows"} <= content.keys():
+        raise StoreError(f"{file} holds no stored report: keys schema and rows are needed")
+    if content["schema"] > SCHEMA_VERSION:
+        raise StoreError(f"{file} has schema {content['schema']}; this version reads up to {SCHEMA_VERSION}")
+    return Comparison(
+        decode(content["rows"]),
+        content.get("reference"),
+        content.get("test_digest"),
+        content.get("environment", {}),
+        content.get("facts", {}),
+    )
+
+
+def report_from(
+    sources: Iterable[str | Path],
+    path: str | Path,
+    *,
+    title: str | None = None,
+    reference: str | None = None,
+    formats: Sequence[str] = FORMATS,
+) -> Path:
+    """Rebuild one report from the stored records of one or several, without computing anything anew.
+
+    Raises ``ComparisonError`` when they were judged on different test sets.
+    """  # fmt: skip
+    loaded = [load_comparison(source) for source in sources]
+    if not loaded:
+        raise StoreError("a report needs at least one stored report or report.json, got none")
+    rows = [row for comparison in loaded for row in comparison.rows]
+    facts = {key: value for comparison in reversed(loaded) for key, value in comparison.facts.items()}
+    environment = {key: text for comparison in reversed(loaded) for key, text in comparison.environment.items()}
+    joined = replace(compare(rows, reference=reference or loaded[0].reference, facts=facts), environment=environment)
+    return write_report(joined, path, title=title or saved_title(loaded, sources), formats=formats)
+
+
+def saved_title(loaded: Sequence[Comparison], sources: Iterable[str | Path]) -> str | None:
+    """The title of a single stored report."""
+    paths = [Path(source) for source in sources]
+    if len(loaded) != 1:
+        return None
+    file = paths[0] / f"{STEM}.json" if paths[0].is_dir() else paths[0]
+    title = read_json(file).get("title")
+    return title if isinstance(title, str) else None

@@ -1,0 +1,252 @@
+"""One row from the records of one implementation: each record contributes figures and facts.
+
+A record type is taught by registering a function with :func:`contribution`; live csim libraries
+and emulators are recognized by their ``project`` and ``predict``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any, Literal
+
+import numpy as np
+
+from toolkit.baselines.evaluation import Evaluation, evaluate
+from toolkit.comparison.columns import BY_KEY, normal
+from toolkit.comparison.design import (
+    DesignView,
+    TrainView,
+    design_view,
+    model_figures,
+    project_figures,
+    train_view,
+)
+from toolkit.errors import ComparisonError
+from toolkit.records import (
+    Array,
+    BaselineRecord,
+    CheckResult,
+    Dataset,
+    Estimate,
+    Figure,
+    HlsProject,
+    Implementation,
+    Source,
+    TrainRecord,
+)
+
+# The nearer to the board, the better; a figure from a better source stands in the table and the
+# others beside it under ``<name>_<source>``.
+TRUST: tuple[Source, ...] = (
+    "board",
+    "vsynth",
+    "cosim",
+    "csynth",
+    "csim",
+    "emulation",
+    "measured",
+    "published",
+    "model",
+    "counted",
+)
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one record adds to a row."""
+
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Any, ...] = ()
+    test_digest: str | None = None
+    name: str | None = None
+    family: Literal["fpga", "baseline", "model"] | None = None
+    project_digest: str | None = None
+
+
+@singledispatch
+def contribution(part: Any) -> Contribution:
+    """What a record adds to its row; raises ``ComparisonError`` for a type that has no place in a table."""
+    project = getattr(part, "project", None)
+    if isinstance(project, HlsProject) and hasattr(part, "predict"):
+        found = contribution(project)
+        engine = engine_of(part)
+        facts = {**found.facts, "engine": engine}
+        return Contribution(found.figures, facts, found.parts, None, found.name, "fpga", project.digest)
+    raise ComparisonError(
+        "compare takes TrainRecord, HlsProject, CsimLibrary, Emulator, CheckResult, Estimate, Evaluation, "
+        f"BaselineRecord and Implementation, got {type(part).__name__}"
+    )
+
+
+@contribution.register
+def from_train(part: TrainRecord) -> Contribution:
+    view = train_view(part)
+    engine = "qkeras" if view.quantized else "keras"
+    figures = {"accuracy": normal("accuracy", part.accuracy), **model_figures(part.model)}
+    return Contribution(figures, {"engine": engine}, (view,), part.test_digest, part.name, "model")
+
+
+@contribution.register
+def from_project(part: HlsProject) -> Contribution:
+    config = part.config
+    facts = {
+        "part": config.part,
+        "clock_period_ns": f"{config.clock_period_ns:g}",
+        "io_type": config.io_type,
+        "strategy": config.strategy,
+        "reuse_factor": str(config.reuse_factor),
+        "backend": config.backend,
+    }
+    return Contribution(project_figures(part), facts, (design_view(part),), None, part.path.name, "fpga", part.digest)
+
+
+@contribution.register
+def from_estimate(part: Estimate) -> Contribution:
+    keys = ("latency_us", "latency_cycles", "initiation_interval_cycles", "throughput_hz", "dsp", "lut", "ff")
+    figures = {key: getattr(part, key) for key in (*keys, "bram_18k", "uram", "energy_uj")}
+    figures |= {f"{resource.lower()}_percent": figure for resource, figure in part.utilization.items()}
+    facts = {"fits": "yes" if part.fits else "no"}
+    figures = {**part.figures, **{key: figure for key, figure in figures.items() if figure is not None}}
+    return Contribution(figures, facts, (part,), None, None, "fpga", part.project_digest)
+
+
+@contribution.register
+def from_check(part: CheckResult) -> Contribution:
+    left, right = part.compared
+    verdict = "equal to" if part.equal else "differs from"
+    outputs = f"{part.outputs_different:,} of {part.outputs_total:,} outputs differ on {part.images:,} images"
+    return Contribution(
+        {},
+        {f"{right} against {left}": f"{verdict} {left}: {outputs}"},
+        (part,),
+        None,
+        None,
+        "fpga",
+        part.project_digest,
+    )
+
+
+@contribution.register
+def from_evaluation(part: Evaluation) -> Contribution:
+    facts = {"engine": part.engine} if part.engine in ("csim", "emulation") else {}
+    return Contribution(part.figures, facts, (part,), part.test_digest)
+
+
+@contribution.register
+def from_baseline(part: BaselineRecord) -> Contribution:
+    named = {"latency_us": part.latency_us, "throughput_hz": part.throughput_hz, "accuracy": part.accuracy}
+    figures = {**part.figures, **{key: figure for key, figure in named.items() if figure is not None}}
+    facts = {
+        "engine": part.engine,
+        "precision": part.precision,
+        "provider": part.provider,
+        "batch": str(part.batch),
+    }
+    if missing := [note for note in part.notes if note.startswith("not available here")]:
+        facts["missing"] = missing[0]
+    return Contribution(figures, facts, (part,), part.test_digest, part.name, "baseline")
+
+
+@contribution.register
+def from_implementation(part: Implementation) -> Contribution:
+    return Contribution(part.figures, part.facts, part.parts, part.test_digest, part.name, part.family)
+
+
+@contribution.register
+def from_stored_design(part: DesignView) -> Contribution:
+    return Contribution(parts=(part,), name=part.name, family="fpga", project_digest=part.digest)
+
+
+@contribution.register
+def from_stored_training(part: TrainView) -> Contribution:
+    return Contribution({"accuracy": part.accuracy}, parts=(part,), name=part.name, family="model")
+
+
+def engine_of(engine: Any) -> str:
+    """``csim`` or ``emulation``, from the live object's class."""
+    return "emulation" if "emul" in type(engine).__name__.lower() else "csim"
+
+
+def judge(
+    engine: Any, dataset: Dataset, *, count: int | None = None, float_model: Any | Array | None = None
+) -> Evaluation:
+    """Run a csim library or an emulator on the first ``count`` test images (default all) and judge its logits.
+
+    ``float_model`` (a Keras model or its logits) is what agreement is counted against.
+    """
+    inputs = dataset.inputs("test", count)
+    float_logits = float_model
+    if hasattr(float_model, "predict"):
+        float_logits = float_model.predict(inputs, batch_size=256, verbose=0)
+    name = engine_of(engine)
+    return evaluate(
+        np.asarray(engine.predict(inputs)),
+        dataset.labels("test", count),
+        source="emulation" if name == "emulation" else "csim",
+        engine=name,
+        test_digest=dataset.test_digest,
+        class_names=dataset.class_names,
+        images_total=len(dataset.y_test),
+        float_logits=float_logits,
+    )
+
+
+def implementation_from(*parts: Any, name: str | None = None) -> Implementation:
+    """One row from the records of one implementation; the best-grounded figure of each name stands.
+
+    Raises ``ComparisonError`` when the records belong to different projects or test sets.
+    """
+    found = [contribution(part) for part in parts]
+    digests = {item.project_digest for item in found if item.project_digest}
+    if len(digests) > 1:
+        raise ComparisonError(f"records of one row must be of one project, got digests {', '.join(sorted(digests))}")
+    tests = {item.test_digest for item in found if item.test_digest}
+    if len(tests) > 1:
+        raise ComparisonError(f"records of one row must be of one test set, got digests {', '.join(sorted(tests))}")
+    families = [item.family for item in found if item.family]
+    return Implementation(
+        name=name or next((item.name for item in found if item.name), "design"),
+        family="fpga" if "fpga" in families else families[0] if families else "model",
+        figures=merged([item.figures for item in found]),
+        facts={key: text for item in found for key, text in item.facts.items()},
+        test_digest=next(iter(tests), None),
+        parts=distinct([part for item in found for part in item.parts]),
+    )
+
+
+def distinct(parts: Sequence[Any]) -> tuple[Any, ...]:
+    """Parts in order; a project given through csim and emulator both is kept once."""
+    kept: list[Any] = []
+    for part in parts:
+        same = isinstance(part, DesignView) and any(isinstance(item, DesignView) for item in kept)
+        if not same and not any(part is item for item in kept):
+            kept.append(part)
+    return tuple(kept)
+
+
+def merged(found: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
+    """For each name the figure of the most trusted source; the others as ``<name>_<source>``."""
+    gathered: dict[str, list[Figure]] = {}
+    for figures in found:
+        for key, figure in figures.items():
+            gathered.setdefault(key, []).append(normal(key, figure))
+    result: dict[str, Figure] = {}
+    for key, candidates in gathered.items():
+        best, *rest = sorted(candidates, key=lambda figure: rank(key, figure))
+        result[key] = best
+        if key in BY_KEY and best.source != "counted":
+            result |= {f"{key}_{other.source}": other for other in reversed(rest) if other.source != best.source}
+    return result
+
+
+def rank(key: str, figure: Figure) -> tuple[bool, int]:
+    """Order of preference: judged on every test image first, then by source."""
+    partial = (
+        key in ("accuracy", "top5", "agreement")
+        and (figure.note or "").startswith(("first ", "same class"))
+        and ("first " in (figure.note or ""))
+    )
+    return partial, TRUST.index(figure.source)
