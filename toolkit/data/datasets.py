@@ -41,6 +41,12 @@ FASHION_NAMES = (
 )
 CIFAR10_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
+# MNIST and Fashion-MNIST come in files of the same names; their test labels begin like this.
+FIRST_TEST_LABELS = {
+    "mnist": (7, 2, 1, 0, 4, 1, 4, 9, 5, 9),
+    "fashion_mnist": (9, 2, 1, 1, 6, 1, 4, 6, 5, 7),
+}
+
 # SHA-256 of the binary archive is not published by its authors; their page gives this MD5.
 CIFAR10_ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -191,6 +197,7 @@ def idx_or_keras(name: str, folder: Path | None, class_names: tuple[str, ...]) -
     if found is not None:
         x_train, y_train, x_test, y_test = (read_idx(path) for path in found)
         check_lengths(found, x_train, y_train, x_test, y_test)
+        check_identity(name, found[3], y_test)
         return Original((x_train, y_train), (x_test, y_test), class_names, str(found[0].parent))
     try:
         import keras
@@ -207,6 +214,14 @@ def check_lengths(paths: Sequence[Path], x_train: Array, y_train: Array, x_test:
             raise DataError(
                 f"{path} and its labels must hold as many images as labels, got shapes {images.shape} and {labels.shape}"
             )
+
+
+def check_identity(name: str, path: Path, labels: Array) -> None:
+    """Refuse files of the other dataset: MNIST's and Fashion-MNIST's have the same names."""
+    begin = tuple(int(label) for label in labels[:10])
+    for other, known in FIRST_TEST_LABELS.items():
+        if other != name and begin == known:
+            raise DataError(f"{path} belongs to {other}, not to {name}; put {name} in a subfolder of that name")
 
 
 def mnist5k(folder: Path | None) -> Original:
@@ -228,7 +243,9 @@ def digits(folder: Path | None) -> Original:
         raise DataError("digits is inside scikit-learn, which is not installed (pip install scikit-learn)") from None
     content = load_digits()
     images = np.round(content.images * (255 / 16)).astype(np.uint8)
-    return Original((images, content.target), None, DIGIT_NAMES, f"scikit-learn {metadata.version('scikit-learn')}", 360)
+    return Original(
+        (images, content.target), None, DIGIT_NAMES, f"scikit-learn {metadata.version('scikit-learn')}", 360
+    )
 
 
 def synthetic_images(
@@ -276,7 +293,8 @@ def locate(name: str, files: Sequence[str], folder: Path | None, standard: Seque
 
 def places_in(folder: Path, name: str) -> list[Path]:
     """The folder and the subfolders of it that may hold a dataset."""
-    return [folder, *(folder / sub for sub in (name, name.replace("_", "-"), "cifar-10-batches-bin"))]
+    inner = [name, name.replace("_", "-"), *(["cifar-10-batches-bin"] if name == "cifar10" else [])]
+    return [*(folder / sub for sub in inner), folder]
 
 
 def first_complete(files: Sequence[str], places: Sequence[Path]) -> list[Path] | None:
@@ -319,5 +337,7 @@ def keras_download(name: str, address: str, expected: str, algorithm: str) -> Pa
     import keras
 
     return Path(
-        keras.utils.get_file(name, origin=address, file_hash=expected, hash_algorithm=algorithm, cache_subdir="datasets/cifar10")
+        keras.utils.get_file(
+            name, origin=address, file_hash=expected, hash_algorithm=algorithm, cache_subdir="datasets/cifar10"
+        )
     )

@@ -25,7 +25,9 @@ def read_idx(path: Path) -> Bytes:
     """
     content = read_bytes(path)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTE:
-        raise DataError(f"{path} must be an IDX file of unsigned bytes; it begins with {content[:4].hex(' ') or 'nothing'}")
+        raise DataError(
+            f"{path} must be an IDX file of unsigned bytes; it begins with {content[:4].hex(' ') or 'nothing'}"
+        )
     dimensions = content[3]
     begin = 4 + 4 * dimensions
     shape = tuple(int(count) for count in np.frombuffer(content[4:begin], ">u4"))
@@ -48,7 +50,9 @@ def read_cifar10(path: Path) -> tuple[Bytes, Bytes]:
         raise DataError(f"{path} must hold CIFAR-10 records of {CIFAR10_RECORD} bytes, got {len(content)} bytes")
     records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR10_RECORD)
     if records[:, 0].max() > 9:
-        raise DataError(f"{path}: labels must be 0 to 9, got {records[:, 0].max()} (is it the binary version of CIFAR-10?)")
+        raise DataError(
+            f"{path}: labels must be 0 to 9, got {records[:, 0].max()} (is it the binary version of CIFAR-10?)"
+        )
     return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0]
 
 

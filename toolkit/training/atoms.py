@@ -68,7 +68,9 @@ def split_separable(node: Node) -> list[Node]:
     """Depthwise part without a bias, then the pointwise part as a 1x1 convolution under the layer's name."""
     config = dict(node.config)
     shared = {key: config[key] for key in ("dtype", "trainable", "data_format") if key in config}
-    depthwise_config = {key: config[key] for key in ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")}
+    depthwise_config = {
+        key: config[key] for key in ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
+    }
     depthwise, pointwise, *bias = node.weights
     first = Node(
         f"{node.name}_depthwise",
@@ -96,5 +98,3 @@ def split_join(node: Node) -> list[Node]:
         parts.append(part)
         taken = part.name
     return parts
-
-

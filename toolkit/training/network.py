@@ -145,7 +145,9 @@ def require_finite(network: Network) -> None:
         for weight in node.weights:
             if weight.dtype.kind == "f" and not np.isfinite(weight).all():
                 count = int((~np.isfinite(weight)).sum())
-                raise ModelError(f"weights must be finite, layer {node.name} ({node.kind}) has {count} NaN or infinite values")
+                raise ModelError(
+                    f"weights must be finite, layer {node.name} ({node.kind}) has {count} NaN or infinite values"
+                )
 
 
 def flat(tensors: Any) -> list[Any]:

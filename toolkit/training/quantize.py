@@ -142,7 +142,9 @@ def calibration_inputs(network: Network, config: QuantConfig, calibration: Datas
     if len(expected) != 1:
         raise ModelError(f"quantize takes models with one input, this one has {len(expected)}")
     if not fits(images.shape[1:], expected[0]) or len(images) == 0:
-        raise DataError(f"calibration images must have shape [n, {', '.join(map(str, expected[0]))}], got {images.shape}")
+        raise DataError(
+            f"calibration images must have shape [n, {', '.join(map(str, expected[0]))}], got {images.shape}"
+        )
     if not np.isfinite(images).all():
         raise DataError("calibration images must be finite, got NaN or infinite values")
     return images
@@ -201,7 +203,9 @@ def problem_with(network: Network, node: Node) -> str | None:
     if node.layer_class.__module__.startswith("qkeras") or node.layer_class is QAffine:
         return "it is quantized already; start from the float model"
     if node.kind not in QUANTIZABLE:
-        return f"there is no quantized counterpart; quantizable layers: {', '.join(sorted(QUANTIZABLE))}, SeparableConv2D"
+        return (
+            f"there is no quantized counterpart; quantizable layers: {', '.join(sorted(QUANTIZABLE))}, SeparableConv2D"
+        )
     if settings.get("data_format") == "channels_first":
         return "channels must come last (data_format channels_last)"
     match node.kind:

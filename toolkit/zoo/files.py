@@ -23,7 +23,9 @@ def load_model(path: str | Path) -> keras.Model:
     if file.is_dir() and (file / "model.keras").is_file():
         file = file / "model.keras"
     if not file.is_file():
-        raise ModelError(f"model file {file} does not exist; give a .keras file, a legacy .h5 file or a record's folder")
+        raise ModelError(
+            f"model file {file} does not exist; give a .keras file, a legacy .h5 file or a record's folder"
+        )
     if file.suffix.lower() not in SUFFIXES:
         raise ModelError(f"a model file ends in .keras or .h5, got {file.name!r}")
     # Names in a .keras file carry their package; only legacy files need QKeras' bare names.

@@ -141,9 +141,7 @@ class ternary(qkeras.ternary):  # type: ignore[misc]  # noqa: N801 - hls4ml goes
         if self.alpha is None or isinstance(self.alpha, str) or self.threshold is None:
             return super().__call__(x)
         self.scale = self.alpha
-        return pass_through(
-            x, lambda x: ops.sign(x) * ops.cast(ops.abs(x) >= self.threshold, "float32") * self.alpha
-        )
+        return pass_through(x, lambda x: ops.sign(x) * ops.cast(ops.abs(x) >= self.threshold, "float32") * self.alpha)
 
     def max(self) -> float:
         """Upper bound for initial weights."""

@@ -44,7 +44,9 @@ def read_state_dict(path: Path) -> Mapping[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, OS and runtime errors alike
-        raise ModelError(f"{path} cannot be read as a PyTorch state_dict: {' '.join(str(error).split())[:300]}") from error
+        raise ModelError(
+            f"{path} cannot be read as a PyTorch state_dict: {' '.join(str(error).split())[:300]}"
+        ) from error
     if not isinstance(state, Mapping):
         raise ModelError(f"{path} must hold a state_dict (names to tensors), got {type(state).__name__}")
     return state
@@ -52,7 +54,9 @@ def read_state_dict(path: Path) -> Mapping[str, Any]:
 
 def weight_pairs(state: Mapping[str, Any]) -> list[tuple[str, Array, Array]]:
     """``(name, weight, bias)`` of each layer in the order of the ``state_dict``."""
-    arrays = {key: np.asarray(value.detach().cpu() if hasattr(value, "detach") else value) for key, value in state.items()}
+    arrays = {
+        key: np.asarray(value.detach().cpu() if hasattr(value, "detach") else value) for key, value in state.items()
+    }
     names = [key.removesuffix(".weight") for key in arrays if key.endswith(".weight")]
     missing = [name for name in names if f"{name}.bias" not in arrays]
     if missing or not names:

@@ -1,0 +1,54 @@
+"""Training records on disk: a folder with ``model.keras`` and ``record.json``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from toolkit.errors import StoreError
+from toolkit.records import SCHEMA_VERSION, Figure, TrainRecord
+from toolkit.store import read_json, replacing, write_json
+from toolkit.zoo.files import load_model
+
+FIELDS = ("name", "seed", "digest", "test_digest")
+
+
+def save_record(record: TrainRecord, folder: str | Path) -> TrainRecord:
+    """Write a record, whole or not at all, in place of what was there; the record returned knows its path."""
+    target = Path(folder)
+    try:
+        with replacing(target) as made:
+            record.model.save(made / "model.keras")
+            write_json(made / "record.json", to_json(record))
+    except OSError as error:
+        raise StoreError(f"the training record cannot be written to {target}: {error}") from error
+    return replace(record, path=target / "model.keras")
+
+
+def to_json(record: TrainRecord) -> dict[str, object]:
+    fields: dict[str, object] = {name: getattr(record, name) for name in FIELDS}
+    fields |= {"accuracy": record.accuracy.to_json(), "seconds": record.seconds.to_json()}
+    return {
+        **fields,
+        "schema": SCHEMA_VERSION,
+        "history": dict(record.history),
+        "environment": dict(record.environment),
+    }
+
+
+def load_record(folder: str | Path) -> TrainRecord:
+    """Read what :func:`save_record` wrote; raises ``StoreError`` or ``ModelError`` naming what is wrong."""
+    source = Path(folder)
+    fields = read_json(source / "record.json")
+    try:
+        return TrainRecord(
+            **{name: fields[name] for name in FIELDS},
+            model=load_model(source / "model.keras"),
+            path=source / "model.keras",
+            accuracy=Figure.from_json(fields["accuracy"]),
+            seconds=Figure.from_json(fields["seconds"]),
+            history=fields["history"],
+            environment=fields["environment"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{source / 'record.json'} is not a training record: {error!r}") from error
