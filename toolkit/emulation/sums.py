@@ -1,0 +1,302 @@
+"""Sums of products: dense layers and convolutions, with the accumulator hls4ml gives them.
+
+``acc = (accum_t) bias; acc += (accum_t) product`` (``nnet_dense_latency.h``, ``nnet_dense_resource.h``,
+``nnet_conv2d_latency.h`` and their like). Where no product loses bits and no partial sum can saturate,
+the casts inside the sum change nothing but the final wrap, and the whole sum goes to ONNX Runtime as one
+convolution or matrix product. Otherwise a ``Scan`` walks through the products in hls4ml's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import GraphProto, helper
+
+from toolkit.emulation.builder import NUMPY_TYPE, ONNX_TYPE, Builder, reduce_grid
+from toolkit.emulation.values import Carrier, Deferred, Value, narrowest
+from toolkit.precision import Overflow, Precision
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel moves over an image: sizes per spatial axis, zero padding before and after."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    dilations: tuple[int, ...]
+    out: tuple[int, ...]
+
+    @property
+    def padded(self) -> bool:
+        """Whether zeros are added around the image."""
+        return any(self.before) or any(self.after)
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Weights and biases as integers.
+
+    ``weights``: ``[taps, outputs]``, or ``[taps, channels]`` for a depthwise kernel, whose tap ``t`` of
+    channel ``c`` multiplies only that channel. Taps run over the window row by row, channels innermost.
+    ``order`` is the sequence in which hls4ml adds the taps, ``[taps]`` or ``[taps, channels]``.
+    """
+
+    weights: Array
+    fraction_bits: int
+    bias: Array
+    bias_fraction_bits: int
+    order: Array
+    depthwise: bool = False
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Bounds, in steps of the products' grid, that hold for every output of a sum."""
+
+    low: int
+    high: int
+    product_low: int
+    product_high: int
+    magnitude: int  # of any partial sum, in any order
+
+
+def weighted_sum(b: Builder, x: Value, kernel: Kernel, window: Window | None, accum: Precision | None) -> Value:
+    """Bias plus products in the accumulator type; ``accum=None`` keeps the exact sum."""
+    grid = max(x.fraction_bits + kernel.fraction_bits, kernel.bias_fraction_bits)
+    reach = find_reach(x, kernel, window is not None and window.padded, grid)
+    if accum is None or is_plain_sum(reach, grid, x.fraction_bits + kernel.fraction_bits, accum):
+        total = plain_sum(b, x, kernel, window, grid, reach)
+        return total if accum is None else b.cast(total, accum)
+    return stepwise_sum(b, x, kernel, window, accum)
+
+
+def is_plain_sum(reach: Reach, grid: int, product_grid: int, accum: Precision) -> bool:
+    """Whether casting every product and partial sum equals casting the total."""
+    if product_grid > accum.fraction_bits:
+        return False
+    if accum.overflow is Overflow.WRAP:
+        return True
+    bits = accum.fraction_bits - grid
+    ends = min(reach.low, reach.product_low) << bits, max(reach.high, reach.product_high) << bits
+    return accum.integer_min <= ends[0] and ends[1] <= accum.integer_max
+
+
+def find_reach(x: Value, kernel: Kernel, padded: bool, grid: int) -> Reach:
+    """Bounds from the actual weights and the input's range."""
+    low, high = (min(x.low, 0), max(x.high, 0)) if padded else (x.low, x.high)
+    weights = as_wide(kernel.weights, max(-low, high, 1) * (len(kernel.weights) + 1))
+    ends = np.stack([weights * low, weights * high])
+    smallest, largest = ends.min(axis=0), ends.max(axis=0)
+    up = grid - x.fraction_bits - kernel.fraction_bits
+    bias = kernel.bias.astype(object) * (1 << (grid - kernel.bias_fraction_bits))
+    falls = [int(total) << up for total in np.minimum(smallest, 0).sum(axis=0)]
+    rises = [int(total) << up for total in np.maximum(largest, 0).sum(axis=0)]
+    lows = [fall + int(start) for fall, start in zip(falls, bias, strict=True)]
+    highs = [rise + int(start) for rise, start in zip(rises, bias, strict=True)]
+    magnitudes = [max(-fall, rise) + abs(int(start)) for fall, rise, start in zip(falls, rises, bias, strict=True)]
+    product = int(smallest.min()) << up, int(largest.max()) << up
+    return Reach(min(lows), max(highs), *product, magnitude=max(magnitudes))
+
+
+def as_wide(weights: Array, factor: int) -> Array:
+    """int64 if products and sums fit in it, Python integers otherwise."""
+    largest = max((abs(int(weight)) for weight in (weights.min(initial=0), weights.max(initial=0))), default=0)
+    return weights.astype(np.int64 if largest * factor < 2**62 else object)
+
+
+def plain_sum(b: Builder, x: Value, kernel: Kernel, window: Window | None, grid: int, reach: Reach) -> Value:
+    """The exact sum, emitted when its scale is known."""
+    carrier = b.carry(-reach.magnitude, reach.magnitude, x.carrier)
+    matrix = carrier is not Carrier.FLOAT32 or window is None
+    if matrix and kernel.depthwise:
+        return depthwise_sum(b, x, kernel, window, grid, reach, carrier)
+    source = b.convert(x, carrier)
+    emitter: Callable[[int], str]
+    if matrix:
+        rows = source if window is None else patches(b, source, window)
+        emitter = matrix_emitter(b, rows, kernel, carrier)
+    else:
+        assert window is not None
+        emitter = convolution_emitter(b, source, kernel, window)
+    shape = (*(window.out if window else x.shape[:-1]), kernel.weights.shape[1])
+    first = not matrix
+    return Value(Deferred(emitter), shape, grid, grid, reach.low, reach.high, carrier, channels_first=first)
+
+
+def convolution_emitter(b: Builder, x: Value, kernel: Kernel, window: Window) -> Callable[[int], str]:
+    """A float32 ``Conv``, weights and bias scaled so that it stores numbers times ``2**scale_bits``."""
+    source = b.channels_first(b.force(x))
+    channels = x.shape[-1]
+    weights = kernel.weights.astype(np.float64)
+    if kernel.depthwise:
+        arranged = weights.T.reshape(channels, 1, *window.kernel)
+    else:
+        arranged = np.moveaxis(weights.reshape(*window.kernel, channels, -1), (-1, -2), (0, 1))
+
+    def emit(scale_bits: int) -> str:
+        return b.node(
+            "Conv",
+            str(source.tensor),
+            b.constant(np.ldexp(arranged, scale_bits - source.scale_bits - kernel.fraction_bits), np.float32),
+            b.constant(scaled_bias(kernel, scale_bits), np.float32),
+            kernel_shape=list(window.kernel),
+            strides=list(window.strides),
+            pads=[*window.before, *window.after],
+            dilations=list(window.dilations),
+            group=channels if kernel.depthwise else 1,
+        )
+
+    return emit
+
+
+def scaled_bias(kernel: Kernel, scale_bits: int) -> Array:
+    return np.ldexp(kernel.bias.astype(np.float64), scale_bits - kernel.bias_fraction_bits)
+
+
+def matrix_emitter(b: Builder, x: Value, kernel: Kernel, carrier: Carrier) -> Callable[[int], str]:
+    """A matrix product over the last axis."""
+    source = b.plain(x) if carrier is Carrier.INT64 else b.force(x)
+    weights = kernel.weights
+    if source.flat_of is not None:
+        weights = weights[stored_order(source.flat_of)]
+    elif source.channels_first:
+        source = b.channels_last(source)
+
+    def emit(scale_bits: int) -> str:
+        dtype = NUMPY_TYPE[carrier]
+        if carrier is Carrier.INT64:
+            matrix = weights.astype(object) << (scale_bits - source.fraction_bits - kernel.fraction_bits)
+            bias = kernel.bias.astype(object) << (scale_bits - kernel.bias_fraction_bits)
+        else:
+            matrix = np.ldexp(weights.astype(np.float64), scale_bits - source.scale_bits - kernel.fraction_bits)
+            bias = scaled_bias(kernel, scale_bits)
+        operands = str(source.tensor), b.constant(matrix, dtype)
+        if len(source.shape) == 1 and carrier is not Carrier.INT64:
+            return b.node("Gemm", *operands, b.constant(bias, dtype))
+        return b.node("Add", b.node("MatMul", *operands), b.constant(bias, dtype))
+
+    return emit
+
+
+def stored_order(shape: tuple[int, ...]) -> Array:
+    """Channels-last flat positions in the order a channels-first flattening stores them."""
+    return np.moveaxis(np.arange(np.prod(shape)).reshape(shape), -1, 0).ravel()
+
+
+def depthwise_sum(
+    b: Builder, x: Value, kernel: Kernel, window: Window | None, grid: int, reach: Reach, carrier: Carrier
+) -> Value:
+    """A depthwise sum in a wide carrier: products of whole windows, added over the taps."""
+    assert window is not None
+    taps, channels = kernel.weights.shape
+    rows = b.plain(patches(b, b.convert(x, carrier), window))
+    weights = b.fixed(kernel.weights.ravel(), kernel.fraction_bits, (taps * channels,))
+    products = b.channels_last(b.multiply(b.convert(rows, carrier), weights))
+    shape = (*window.out, channels)
+    spread = b.reshape(str(products.tensor), (*window.out, taps, channels))
+    axes = b.constant([len(shape)], np.int64)
+    total = products.change(
+        tensor=b.node("ReduceSum", spread, axes, keepdims=0),
+        shape=shape,
+        low=min(-reach.magnitude, 0),
+        high=reach.magnitude,
+        carrier=carrier,
+    )
+    done = b.add(total, b.fixed(kernel.bias, kernel.bias_fraction_bits, (channels,)))
+    return b.regrid(done, grid).change(low=reach.low, high=reach.high) if done.fraction_bits <= grid else done
+
+
+def patches(b: Builder, x: Value, window: Window) -> Value:
+    """Every window as a row: ``[..., taps * channels]``, taps row by row, channels innermost."""
+    source = b.force(b.channels_last(x))
+    rank = len(window.kernel)
+    tensor = str(source.tensor)
+    if window.padded:
+        pads = b.constant([0, *window.before, 0, 0, *window.after, 0], np.int64)
+        tensor = b.node("Pad", tensor, pads)
+    axes = b.constant(range(1, rank + 1), np.int64)
+    steps = b.constant(window.strides, np.int64)
+    parts = []
+    for tap in np.ndindex(*window.kernel):
+        starts = [index * dilation for index, dilation in zip(tap, window.dilations, strict=True)]
+        ends = [
+            start + (count - 1) * stride + 1
+            for start, count, stride in zip(starts, window.out, window.strides, strict=True)
+        ]
+        bounds = b.constant(starts, np.int64), b.constant(ends, np.int64)
+        parts.append(b.node("Slice", tensor, *bounds, axes, steps))
+    joined = b.node("Concat", *parts, axis=-1) if len(parts) > 1 else parts[0]
+    low, high = (min(source.low, 0), max(source.high, 0)) if window.padded else (source.low, source.high)
+    shape = (*window.out, len(parts) * x.shape[-1])
+    return source.change(tensor=joined, shape=shape, low=low, high=high)
+
+
+def stepwise_sum(b: Builder, x: Value, kernel: Kernel, window: Window | None, accum: Precision) -> Value:
+    """The sum with every product and partial sum cast to the accumulator, in hls4ml's order."""
+    outputs = kernel.weights.shape[1]
+    rows = b.plain(b.channels_last(x) if window is None else patches(b, x, window))
+    columns = b.node("Reshape", str(rows.tensor), b.constant([-1, rows.shape[-1]], np.int64))
+    if kernel.depthwise:
+        flat = kernel.order * outputs + np.arange(outputs)
+        taps = b.node("Gather", columns, b.constant(flat.ravel(), np.int64), axis=1)
+        taps = b.node("Reshape", taps, b.constant([-1, len(kernel.order), outputs], np.int64))
+        steps = b.node("Transpose", taps, perm=[1, 0, 2])
+        weights = np.take_along_axis(kernel.weights, kernel.order, axis=0)
+    else:
+        taps = b.node("Gather", columns, b.constant(kernel.order, np.int64), axis=1)
+        steps = b.node("Unsqueeze", b.node("Transpose", taps, perm=[1, 0]), b.constant([2], np.int64))
+        weights = kernel.weights[kernel.order]
+    return scan(b, rows.change(tensor=steps), weights, kernel, accum, (*(window.out if window else x.shape[:-1]),))
+
+
+def scan(
+    b: Builder, steps: Value, weights: Array, kernel: Kernel, accum: Precision, positions: tuple[int, ...]
+) -> Value:
+    """Run ``acc = accum(acc + accum(x * w))`` over the taps as an ONNX ``Scan``."""
+    outputs = weights.shape[1]
+    stored, grid = reduce_grid(weights.astype(object), kernel.fraction_bits)
+    factor = b.fixed(stored.ravel(), grid, (weights.size,))
+    factors = b.node("Reshape", str(factor.tensor), b.constant([len(weights), 1, outputs], np.int64))
+    state = accumulator(accum, "acc", (outputs,))
+    inner = step_builder(b, steps, factor, state, accum)
+    start = kernel.bias.astype(object) << (accum.fraction_bits - kernel.bias_fraction_bits)
+    first = b.node("Gather", str(steps.tensor), b.constant(0, np.int64), axis=0)
+    zeros = b.node("Cast", b.node("Mul", first, b.scalar(steps.carrier, 0)), to=ONNX_TYPE[state.carrier])
+    initial = b.node("Add", zeros, b.constant(start, NUMPY_TYPE[state.carrier]))
+    final = b.node("Scan", initial, str(steps.tensor), factors, body=inner, num_scan_inputs=2)
+    return accumulator(accum, b.reshape(final, (*positions, outputs)), (*positions, outputs))
+
+
+def accumulator(accum: Precision, tensor: str, shape: tuple[int, ...]) -> Value:
+    """A value that may be anything the accumulator holds."""
+    grid, low, high = accum.fraction_bits, accum.integer_min, accum.integer_max
+    return Value(tensor, shape, grid, grid, low, high, narrowest(low, high))
+
+
+def step_builder(b: Builder, x: Value, w: Value, state: Value, accum: Precision) -> GraphProto:
+    """The body of the scan: one product cast to the accumulator and added to it."""
+    inner = Builder(prefix=f"{b.layer}/scan")
+    outputs = state.shape[0]
+    left, right = x.change(tensor="x", shape=(outputs,)), w.change(tensor="w", shape=(outputs,))
+    product = inner.cast(inner.multiply(left, right), accum)
+    total = inner.regrid(inner.cast(inner.add(product, state), accum), accum.fraction_bits)
+    done = inner.node("Identity", str(inner.convert(inner.plain(total), state.carrier).tensor))
+    b.carry(0, 0, max(inner.widest, state.carrier, key=list(Carrier).index))
+    inputs = [
+        helper.make_tensor_value_info(name, ONNX_TYPE[value.carrier], shape)
+        for name, value, shape in (
+            ("acc", state, ["rows", outputs]),
+            ("x", x, ["rows", None]),
+            ("w", w, [1, outputs]),
+        )
+    ]
+    output = helper.make_tensor_value_info(done, ONNX_TYPE[state.carrier], ["rows", outputs])
+    return helper.make_graph(inner.nodes, "step", inputs, [output], inner.initializers())
