@@ -16,6 +16,7 @@ from toolkit.errors import HlsError
 
 Constant = int | float | bool | str | tuple[int, ...]
 
+MACRO = re.compile(r"^\s*#define\s+([A-Z]\w*)\s+(\d+)\s*$", re.MULTILINE)
 TYPEDEF = re.compile(r"^\s*typedef\s+(?!struct\b)(.+?)\s+(\w+)\s*;", re.MULTILINE)
 PACKED = re.compile(r"^nnet::array<\s*(.+)\s*,\s*([\d*/ ]+)>$")
 EXPONENT = re.compile(
@@ -128,6 +129,16 @@ def parse_types(text: str) -> dict[str, CppType]:
     return types
 
 
+def expand_macros(text: str, definitions: str) -> str:
+    """``text`` with the sizes that older hls4ml puts in ``defines.h``: ``#define N_LAYER_2 64``.
+
+    >>> expand_macros("x[N_LAYER_2]", "#define N_LAYER_2 64")
+    'x[64]'
+    """
+    macros = dict(MACRO.findall(definitions))
+    return re.sub(r"\b[A-Z]\w+\b", lambda match: macros.get(match[0], match[0]), text) if macros else text
+
+
 def product_of(text: str) -> int:
     """``"3*1"`` is 3; a division, which hls4ml writes for unpacked streams, is whole."""
     factors = text.split("/")
@@ -218,9 +229,14 @@ def without_comments(body: str) -> str:
 
 
 def parse_arguments(head: str) -> tuple[Variable, ...]:
-    """Arguments of the top function: ``input_t x[8*8*3]`` or ``hls::stream<input_t> &x``."""
+    """Arguments of the top function: ``input_t x[8*8*3]`` or ``hls::stream<input_t> &x``.
+
+    hls4ml before 0.6 also passes back sizes (``unsigned short &const_size_in_1``), which are left out.
+    """
     found = []
     for text in split_arguments(head):
+        if text.startswith("unsigned short"):
+            continue
         array = re.fullmatch(r"(?:const\s+)?(\w+)\s+(\w+)\s*\[([\d* ]+)\]", text)
         stream = re.fullmatch(r"hls::stream<\s*(\w+)\s*>\s*&\s*(\w+)", text)
         if array:

@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from toolkit.hls.firmware import (
     Top,
     Variable,
     dimensions,
+    expand_macros,
     parse_configs,
     parse_top,
     parse_types,
@@ -93,11 +94,24 @@ def read_firmware(path: Path) -> Firmware:
     """Parse ``defines.h``, ``parameters.h`` and the top function."""
     folder = path / "firmware"
     name = top_name(path)
-    top = parse_top(read_text(folder / f"{name}.cpp"), name)
+    defines = read_text(folder / "defines.h")
+    source, parameters = (expand_macros(read_text(folder / file), defines) for file in (f"{name}.cpp", "parameters.h"))
+    top = with_argument_weights(parse_top(source, name), folder / "weights")
     if not top.arguments or not top.calls:
         raise HlsError(f"{folder / f'{name}.cpp'}: the top function must take arguments and call layers")
-    types = parse_types(read_text(folder / "defines.h"))
-    return Firmware(path, top, types, parse_configs(read_text(folder / "parameters.h")), argument_shapes(path, name))
+    types = parse_types(expand_macros(defines, defines))
+    return Firmware(path, top, types, parse_configs(parameters), argument_shapes(path, name, defines))
+
+
+def with_argument_weights(top: Top, folder: Path) -> Top:
+    """Weights that hls4ml makes arguments of the top function (``BramFactor``) count as weights, not as inputs."""
+    outside = [item for item in top.arguments if item.name in top.weights or (folder / f"{item.name}.txt").is_file()]
+    loaded = {
+        item.name: Loaded(item.name, item.type or "", math.prod(item.shape or ()), f"{item.name}.txt")
+        for item in outside
+    }
+    arguments = tuple(item for item in top.arguments if item not in outside)
+    return replace(top, arguments=arguments, weights={**loaded, **top.weights})
 
 
 def read_text(path: Path) -> str:
@@ -131,11 +145,12 @@ def setting(path: Path, file: str, pattern: str) -> str | None:
     return match[1] if match else None
 
 
-def argument_shapes(path: Path, name: str) -> dict[str, Shape]:
+def argument_shapes(path: Path, name: str, defines: str) -> dict[str, Shape]:
     """Shapes of stream arguments, which only the bridge and the test bench spell out."""
     shapes: dict[str, Shape] = {}
     for file in (f"{name}_bridge.cpp", f"{name}_test.cpp"):
         text = (path / file).read_text(errors="replace") if (path / file).is_file() else ""
+        text = expand_macros(text, defines)
         for size, variable in re.findall(r"_data<[^>]*?,\s*([\d*]+)>\(\w+,\s*(\w+?)(?:_ap)?\)", text):
             shapes.setdefault(variable, dimensions(size))
     return shapes
