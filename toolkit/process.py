@@ -12,10 +12,12 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from toolkit.errors import ProcessError, ToolNotFound
 
@@ -112,7 +114,75 @@ def run(
     return Completed(argv, output, time.perf_counter() - begun)
 
 
-def end_group(child: subprocess.Popen[str]) -> None:
+def run_many(
+    commands: Sequence[Sequence[str | Path]],
+    *,
+    jobs: int,
+    cwd: Path | None = None,
+    timeout_s: float = 3600.0,
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> list[Completed]:
+    """Run programs, ``jobs`` at a time, each to its end; returns them in the order given.
+
+    The first failure, the time limit (for all together) or an interrupt ends every program still
+    running. Raises ``ProcessError`` as :func:`run` does; ``log`` keeps the output of the failed one.
+    """
+    waiting = [(index, tuple(str(part) for part in command)) for index, command in enumerate(commands)]
+    running: dict[int, tuple[subprocess.Popen[bytes], IO[bytes], tuple[str, ...], float]] = {}
+    done: dict[int, Completed] = {}
+    deadline = time.monotonic() + timeout_s
+    try:
+        while waiting or running:
+            while waiting and len(running) < max(jobs, 1):
+                index, argv = waiting.pop(0)
+                output = tempfile.TemporaryFile()
+                running[index] = (start(argv, output, cwd, env), output, argv, time.monotonic())
+            for index in [index for index, (child, *_) in running.items() if child.poll() is not None]:
+                child, output, argv, begun = running.pop(index)
+                done[index] = finish(child.returncode, output, argv, time.monotonic() - begun, log)
+            if running and time.monotonic() > deadline:
+                argv = next(iter(running.values()))[2]
+                raise ProcessError(describe(argv, f"ran longer than {timeout_s:g} s", "", log))
+            time.sleep(0.01)
+    finally:
+        for child, output, *_ in running.values():
+            end_group(child)
+            output.close()
+    return [done[index] for index in sorted(done)]
+
+
+def start(
+    argv: tuple[str, ...], output: IO[bytes], cwd: Path | None, env: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
+    """Start a program in its own process group, writing to an open file."""
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        output.close()
+        raise ProcessError(f"cannot start {shlex.join(argv)}: {error.strerror or error}") from error
+
+
+def finish(code: int, output: IO[bytes], argv: tuple[str, ...], seconds: float, log: Path | None) -> Completed:
+    """Read what an ended program printed; raises ``ProcessError`` when it failed."""
+    with output:
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if code != 0:
+        keep_log(log, argv, text)
+        raise ProcessError(describe(argv, f"return code {code}", text, log))
+    return Completed(argv, text, seconds)
+
+
+def end_group(child: subprocess.Popen[Any]) -> None:
     """Kill a program and everything it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -1,0 +1,226 @@
+"""Writing an HLS project and reading it back.
+
+A project folder holds hls4ml's C++ (``firmware/``, bridge, test bench, build scripts), ``tb_data/``
+with test vectors, ``toolkit/`` with the graph as records, and ``manifest.json`` with config, digests
+and versions. The same model, config and inputs give the same bytes. Nothing here runs a tool.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.config import HlsConfig
+from toolkit.errors import ConfigError, DataError, HlsError, StoreError, ToolNotFound
+from toolkit.hls.graph import load_graph, save_graph
+from toolkit.records import Array, Graph, HlsProject
+from toolkit.store import digest, package_versions, read_json, replacing, write_json, write_text
+
+MANIFEST = "manifest.json"
+MANIFEST_SCHEMA = 1
+GRAPH_FOLDER = "toolkit"
+
+# What may lie in a design's folder beside the generated project, and survives writing it again.
+KEPT = ("design.toml", "golden", "README.md", ".gitignore")
+PART = re.compile(r"^x[acq][0-9A-Za-z]+(-[0-9A-Za-z]+)*$", re.IGNORECASE)
+FASTEST_CLOCK_NS = 1.0  # AMD's fastest block RAM and DSP clocks stay below 900 MHz (data sheets DS923, DS925)
+
+
+def write_project(model: Any, config: HlsConfig, path: str | Path, *, inputs: Any = None) -> HlsProject:
+    """Convert a Keras 3 or QKeras model and write its HLS project to ``path``.
+
+    ``model`` is a live model or a ``.keras``/``.h5`` file. With ``inputs`` (float images as the model
+    takes them, or a list with one array per model input) the first ``config.test_vectors`` and the
+    model's answers become the test bench's vectors. An earlier project at ``path`` is replaced whole
+    or not at all. Raises ``ModelError``, ``ConfigError``, ``HlsError`` or ``StoreError``.
+    """
+    from toolkit.hls.convert import TOP, captured, convert
+
+    final = Path(path)
+    check_config(config)
+    check_target(final)
+    conversion = convert(model, config)
+    try:
+        with replacing(final) as folder:
+            log = io.StringIO()
+            with captured(log):
+                write_sources(conversion.model_graph, folder, conversion.graph.digest[:8])
+            write_vectors(conversion.keras_model, inputs, config.test_vectors, folder / "tb_data")
+            save_graph(conversion.graph, folder / GRAPH_FOLDER)
+            write_manifest(folder, config, conversion.graph, TOP, conversion.notes)
+            keep_files(final, folder)
+    except OSError as error:
+        raise StoreError(f"the project cannot be written to {final}: {error}") from error
+    return load_project(final)
+
+
+def check_config(config: HlsConfig) -> None:
+    """Raise ``ConfigError`` for a part or clock no FPGA has, ``ToolNotFound`` for a missing optional package."""
+    if not PART.match(config.part):
+        raise ConfigError(
+            f'hls.part must be an AMD part number such as xc7z020clg400-1 or xcu250-figd2104-2L-e, got "{config.part}"'
+        )
+    if config.clock_period_ns < FASTEST_CLOCK_NS:
+        raise ConfigError(f"hls.clock_period_ns must be at least {FASTEST_CLOCK_NS}, got {config.clock_period_ns}")
+    strategies = {config.strategy, *(layer.strategy for layer in config.layers.values())}
+    if "distributed_arithmetic" in strategies and importlib.util.find_spec("da4ml") is None:
+        raise ToolNotFound(
+            "hls.strategy distributed_arithmetic needs the Python package da4ml: pip install 'da4ml>=0.5.2,<0.6'"
+        )
+
+
+def check_target(path: Path) -> None:
+    """Raise ``HlsError`` when writing to ``path`` would remove files that no project put there."""
+    if path.exists() and not path.is_dir():
+        raise HlsError(f"{path} is a file; an HLS project is a folder")
+    if not path.is_dir() or (path / MANIFEST).is_file():
+        return
+    foreign = sorted(item.name for item in path.iterdir() if item.name not in KEPT)
+    if foreign:
+        raise HlsError(
+            f"{path} holds files that are no HLS project ({', '.join(foreign[:5])}); choose a new or empty folder"
+        )
+
+
+def write_sources(model_graph: Any, folder: Path, stamp: str) -> None:
+    """hls4ml's files, with what it would put of time, chance and absolute paths made fixed."""
+    settings = model_graph.config.config
+    settings["OutputDir"], settings["Stamp"] = str(folder), stamp
+    model_graph.config.backend.writer.write_hls(model_graph)
+    yaml = folder / "hls4ml_config.yml"
+    yaml.write_text(yaml.read_text().replace(str(folder), "."))
+
+
+def write_vectors(model: Any, inputs: Any, count: int, folder: Path) -> None:
+    """``tb_input_features.dat`` and ``tb_output_predictions.dat``: one line of floats per image."""
+    if inputs is None or count == 0:
+        return
+    arrays = model_inputs(model, inputs, count)
+    answers = model.predict(arrays if len(arrays) > 1 else arrays[0], verbose=0)
+    outputs = answers if isinstance(answers, list) else [answers]
+    write_rows(folder / "tb_input_features.dat", arrays)
+    write_rows(folder / "tb_output_predictions.dat", [np.asarray(array) for array in outputs])
+
+
+def model_inputs(model: Any, inputs: Any, count: int | None = None) -> list[Array]:
+    """One float32 array per model input, the first ``count`` images.
+
+    Raises ``DataError`` when the shapes are not the model's.
+    """
+    arrays = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    return check_inputs([np.asarray(array)[:count] for array in arrays], shapes)
+
+
+def check_inputs(arrays: Sequence[Array], shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """The arrays as contiguous float32; raises ``DataError`` for a wrong count, shape, type or NaN."""
+    if len(arrays) != len(shapes):
+        raise DataError(f"inputs must be {len(shapes)} array(s), one per model input, got {len(arrays)}")
+    for array, shape in zip(arrays, shapes, strict=True):
+        if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+            raise DataError(f"inputs must be numbers, got an array of {array.dtype}")
+        if array.shape[1:] != shape:
+            expected = ", ".join(str(size) for size in shape)
+            raise DataError(f"inputs must have shape [n, {expected}], got {list(array.shape)}")
+        if not np.isfinite(array).all():
+            raise DataError("inputs must be finite, got NaN or infinity")
+    if len({len(array) for array in arrays}) > 1:
+        raise DataError(f"inputs must hold the same number of images, got {[len(array) for array in arrays]}")
+    return [np.ascontiguousarray(array, np.float32) for array in arrays]
+
+
+def write_rows(path: Path, arrays: Sequence[Array]) -> None:
+    """Floats in the fewest digits that read back to the same float32, arrays side by side."""
+    rows = np.concatenate([array.reshape(len(array), -1).astype(np.float32) for array in arrays], axis=1)
+    write_text(path, "".join(" ".join(str(value) for value in row) + "\n" for row in rows))
+
+
+def write_manifest(folder: Path, config: HlsConfig, graph: Graph, top: str, notes: Sequence[str]) -> None:
+    files = file_digests(folder)
+    settings = config.model_dump(mode="json")
+    write_json(
+        folder / MANIFEST,
+        {
+            "schema": MANIFEST_SCHEMA,
+            "digest": project_digest(settings, files, graph.digest, top),
+            "graph": graph.digest,
+            "config": settings,
+            "top": top,
+            "notes": list(notes),
+            "versions": package_versions(),
+            "files": files,
+        },
+    )
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Digest of every file below a folder by relative path."""
+    return {
+        str(item.relative_to(folder)): digest(item.read_bytes())
+        for item in sorted(folder.rglob("*"))
+        if item.is_file() and item.name != MANIFEST
+    }
+
+
+def project_digest(settings: dict[str, Any], files: dict[str, str], graph: str, top: str) -> str:
+    return digest(MANIFEST_SCHEMA, settings, files, graph, top)
+
+
+def keep_files(old: Path, new: Path) -> None:
+    """Bring a design's own files into the folder that will take its place."""
+    for name in KEPT:
+        source = old / name
+        if source.is_dir():
+            shutil.copytree(source, new / name, symlinks=True)
+        elif source.is_file():
+            shutil.copy2(source, new / name)
+
+
+def load_project(path: str | Path) -> HlsProject:
+    """Read a written project, without TensorFlow or hls4ml.
+
+    Raises ``HlsError`` for a folder that is no project or whose files are not those that were
+    written, naming them.
+    """
+    folder = Path(path)
+    if not (folder / MANIFEST).is_file():
+        raise HlsError(f"{folder} is no HLS project: it has no {MANIFEST}; write one with toolkit.write_project")
+    try:
+        manifest = read_json(folder / MANIFEST)
+        if manifest["schema"] != MANIFEST_SCHEMA:
+            raise HlsError(f"{folder}: manifest has schema {manifest['schema']}, this toolkit reads {MANIFEST_SCHEMA}")
+        files, settings = manifest["files"], manifest["config"]
+        expected = project_digest(settings, files, manifest["graph"], manifest["top"])
+        changed = changed_files(folder, files)
+        if changed or expected != manifest["digest"]:
+            named = ", ".join(changed[:5]) or MANIFEST
+            raise HlsError(f"{folder}: changed since it was written: {named}; write the project again")
+        graph = load_graph(folder / GRAPH_FOLDER)
+        return HlsProject(
+            path=folder,
+            digest=manifest["digest"],
+            config=HlsConfig(**settings),
+            graph=graph,
+            top=manifest["top"],
+            notes=tuple(manifest["notes"]),
+        )
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, StoreError) as error:
+        raise HlsError(f"{folder}: the project cannot be read: {error}") from error
+
+
+def changed_files(folder: Path, files: dict[str, str]) -> list[str]:
+    """Files that are missing or differ from their digest."""
+    changed = []
+    for name, expected in files.items():
+        item = folder / name
+        if not item.is_file() or digest(item.read_bytes()) != expected:
+            changed.append(name)
+    return changed
