@@ -47,7 +47,6 @@ class Runner:
     environment: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    fixed_batch: bool = False  # whether the batch axis is fixed when the model is built (LiteRT resizes instead)
 
 
 Measure = Callable[["keras.Model", Dataset, Request], BaselineRecord]

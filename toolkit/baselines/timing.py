@@ -182,6 +182,11 @@ def machine() -> Mapping[str, str]:
     }
 
 
+def allowed_cpus() -> int:
+    """Cores this process may use: what engines take as their number of threads."""
+    return len(os.sched_getaffinity(0))
+
+
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's own name, or its architecture."""
     try:
