@@ -212,7 +212,7 @@ def check_lengths(paths: Sequence[Path], x_train: Array, y_train: Array, x_test:
     for images, labels, path in ((x_train, y_train, paths[0]), (x_test, y_test, paths[2])):
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
             raise DataError(
-                f"{path} and its labels must hold as many images as labels, got shapes {images.shape} and {labels.shape}"
+                f"{path} must hold as many images as there are labels, got shapes {images.shape} and {labels.shape}"
             )
 
 

@@ -20,7 +20,8 @@ def reshape_images(images: Array, shape: Sequence[int]) -> Array:
     have = images.shape[1:]
     if height < have[0] or width < have[1] or (channels != have[2] and have[2] != 1):
         raise DataError(
-            f"shape must be at least {list(have)} (padding, and grey repeated to channels, never scaling), got {list(shape)}"
+            f"shape must be at least {list(have)} (zeros are added and grey is repeated, nothing is scaled), "
+            f"got {list(shape)}"
         )
     top, left = (height - have[0]) // 2, (width - have[1]) // 2
     margins = [(0, 0), (top, height - have[0] - top), (left, width - have[1] - left), (0, 0)]

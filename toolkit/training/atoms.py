@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -66,9 +65,9 @@ def activation_layer(node: Node, name: str, inputs: tuple[str, ...]) -> Node:
 
 def split_separable(node: Node) -> list[Node]:
     """Depthwise part without a bias, then the pointwise part as a 1x1 convolution under the layer's name."""
-    config = dict(node.config)
-    shared = {key: config[key] for key in ("dtype", "trainable", "data_format") if key in config}
-    depthwise_config = {
+    config: dict[str, Any] = dict(node.config)
+    shared: dict[str, Any] = {key: config[key] for key in ("dtype", "trainable", "data_format") if key in config}
+    depthwise_config: dict[str, Any] = {
         key: config[key] for key in ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
     }
     depthwise, pointwise, *bias = node.weights

@@ -47,7 +47,8 @@ def load_state(folder: Path, key: str, variables: Sequence[Any]) -> State:
     fields = read_json(folder / "state.json")
     if fields["key"] != key or fields["counts"]["variables"] != len(variables):
         raise StoreError(
-            f"checkpoint {folder} is of another training (other model, data or settings); remove it or name another folder"
+            f"checkpoint {folder} is of another training (other model, data or settings); "
+            "remove it or name another folder"
         )
     with np.load(folder / "state.npz", allow_pickle=False) as arrays:
         for index, variable in enumerate(variables):

@@ -21,7 +21,8 @@ def ends_in_softmax(model: keras.Model) -> bool:
 
 def label_loss(probabilities: bool) -> Loss:
     """Mean cross-entropy with integer labels."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities)
+    loss: Loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities)
+    return loss
 
 
 def as_logits(outputs: Any, probabilities: bool) -> Any:

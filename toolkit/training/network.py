@@ -18,7 +18,7 @@ from toolkit.records import Array
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One layer: ``config`` makes it, ``inputs`` are names of the nodes it takes, ``shape`` is without the batch axis."""
+    """One layer: ``config`` makes it, ``inputs`` names the nodes it takes, ``shape`` is without the batch axis."""
 
     name: str
     layer_class: type[keras.Layer]

@@ -47,7 +47,7 @@ def covering_integer(values: Array) -> int:
 
 
 def best_integer(values: Array, bits: int, *, signed: bool) -> int:
-    """Integer bits (without sign) of the fixed-point type that rounds and clips ``values`` with the least squared error."""
+    """Integer bits (without sign) of the fixed-point type that holds ``values`` with the least squared error."""
     values = np.asarray(values, np.float64).ravel()
     top = covering_integer(values) + 1
     candidates = range(top, top - NARROWER, -1)
@@ -87,19 +87,20 @@ def channel_axes(kernel: Array, per_channel: bool) -> tuple[int, ...]:
     return tuple(range(kernel.ndim - 1)) if per_channel else tuple(range(kernel.ndim))
 
 
-def best_exponents(kernel: Array, per_channel: bool, quantize: Callable[[Array, Array], Array], top: int) -> Array:
+def best_exponents(kernel: Array, per_channel: bool, quantize: Callable[[Array, float], Array], top: int) -> Array:
     """Exponent ``e`` for which ``quantize(kernel, 2.0**e)`` has the least squared error, per group of shared scale."""
     axes = channel_axes(kernel, per_channel)
     candidates = list(range(top, top - 2 * NARROWER, -1))
     errors = [np.square(quantize(kernel, 2.0**e) - kernel).sum(axis=axes, keepdims=True) for e in candidates]
-    return np.asarray(candidates, np.float64)[np.argmin(errors, axis=0)]
+    best: Array = np.asarray(candidates, np.float64)[np.argmin(errors, axis=0)]
+    return best
 
 
 def best_steps(kernel: Array, bits: int) -> npt.NDArray[np.float32]:
     """Power-of-two step per output channel for a symmetric kernel of ``bits`` bits, in broadcasting shape."""
     largest = 2.0 ** (bits - 1) - 1
 
-    def quantize(values: Array, step: Array) -> Array:
+    def quantize(values: Array, step: float) -> Array:
         return np.sign(values) * np.minimum(np.floor(np.abs(values) / step + 0.5), largest) * step
 
     top = covering_integer(kernel) - bits + 3
@@ -115,7 +116,7 @@ def binary_scales(kernel: Array, per_channel: bool) -> float | npt.NDArray[np.fl
 def ternary_scales(kernel: Array, per_channel: bool) -> float | npt.NDArray[np.float32]:
     """Power of two, one or per output channel, by which -1, 0 and 1 approximate a kernel best."""
 
-    def quantize(values: Array, scale: Array) -> Array:
+    def quantize(values: Array, scale: float) -> Array:
         return np.sign(values) * (np.abs(values) >= scale / 2) * scale
 
     return one_or_many(best_exponents(kernel, per_channel, quantize, covering_integer(kernel)), per_channel)

@@ -175,7 +175,6 @@ def as_json(value: Any) -> Any:
 def pass_through(x: Any, quantize: Any, between: tuple[float, float] | None = None) -> Any:
     """``quantize(x)`` exactly, with the gradient of the identity (only for ``x`` inside ``between``, if given)."""
 
-    @ops.custom_gradient
     def apply(x: Any) -> Any:
         def gradient(*arguments: Any, upstream: Any = None) -> Any:
             passed = arguments[0] if upstream is None else upstream
@@ -186,7 +185,7 @@ def pass_through(x: Any, quantize: Any, between: tuple[float, float] | None = No
 
         return quantize(x), gradient
 
-    return apply(ops.cast(ops.convert_to_tensor(x), "float32"))
+    return ops.custom_gradient(apply)(ops.cast(ops.convert_to_tensor(x), "float32"))
 
 
 @keras.saving.register_keras_serializable(PACKAGE, "QAffine")
