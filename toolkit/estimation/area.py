@@ -1,0 +1,589 @@
+"""DSP, BRAM, LUT and FF of one stage at csynth.
+
+DSP and BRAM follow from operand widths, the multiplier limit and the shapes of ROMs and FIFOs;
+they are exact rules. LUT and FF are sums of hardware features (adder bits, multiplexer inputs,
+window registers, ...) times coefficients of :mod:`toolkit.estimation.calibration`; a coefficient
+is the LUTs or registers that one unit of that feature costs in a tool and device family.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from toolkit.estimation.cycles import Clock, cycles_of, kernel_cycles, multipliers, product_uses_dsp, softmax_folds
+from toolkit.estimation.stages import MATRIX_KINDS, Stage
+from toolkit.estimation.tools import Tool
+from toolkit.estimation.weights import DSP_NARROWER_BITS, WIDEST, uses_dsp
+
+SHIFT_REGISTER_DEPTH = 16  # FIFOs up to this depth are shift registers, deeper ones BRAM
+ROM_IN_LUT_BITS = 1024  # smaller ROMs are built from LUTs
+UNFOLDED_TABLE_DSP = 7  # floating-point exponential of init_exp_table (Vitis HLS 2024.2 and 2025.2)
+
+# LUTs per bit of an n-to-1 multiplexer, by ceil(log2 n), as csynth counts them: 5 to 8 from 725 Resource rows
+# (Vivado HLS 2020.1), smaller ones from the multiplexers of the same reports; above, doubling.
+MULTIPLEXER_LUT_PER_BIT = (0.0, 0.56, 1.3, 2.6, 4.4, 8.8, 18.6, 43.55, 86.6)
+
+Features = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a stage's area: the calibration group it belongs to and its features for LUT and FF."""
+
+    group: str
+    lut: Features
+    ff: Features
+
+
+@dataclass(frozen=True)
+class Area:
+    """Exact resources of a stage and the parts that LUT and FF are estimated from."""
+
+    dsp: int
+    bram_18k: int
+    uram: int
+    parts: tuple[Part, ...] = field(default_factory=tuple)
+
+
+def area_of(stage: Stage, clock: Clock) -> Area:
+    """Everything a stage is built of."""
+    return Area(dsp_of(stage, clock), bram_of(stage, clock.tool), 0, parts_of(stage, clock))
+
+
+# DSP -----------------------------------------------------------------------------------------
+
+
+def dsp_of(stage: Stage, clock: Clock) -> int:
+    """DSP blocks of a stage."""
+    match stage.kind:
+        case "dense" | "conv" | "pointwise" | "depthwise":
+            return kernel_dsp(stage) * (stage.parallel_outputs if not stage.stream and stage.kind != "dense" else 1)
+        case "scale":
+            return scale_dsp(stage)
+        case "softmax":
+            return softmax_dsp(stage, clock.tool)
+        case "activation" if stage.operation in ("leaky_relu", "prelu", "parametrizedactivation"):
+            return stage.in_channels if stage.stream else stage.n_in
+        case "table" if stage.operation in ("elu", "selu"):
+            return stage.in_channels if stage.stream else stage.n_in
+        case "merge" if stage.operation in ("multiply", "dot1d", "dot"):
+            products = stage.out_channels if stage.stream else stage.n_out
+            return products if uses_dsp(stage.input_bits, stage.input_bits) else 0
+    return 0
+
+
+def kernel_dsp(stage: Stage) -> int:
+    """DSPs of a matrix kernel: constants that need one under Latency, ROM-fed multipliers under Resource."""
+    if stage.strategy == "distributed_arithmetic":
+        return 0
+    if stage.resource:
+        return resource_dsp(stage)
+    if stage.facts is None:
+        return constant_dsp_without_weights(stage)
+    count = dsp_constants(stage)
+    limit = stage.multiplier_limit
+    return min(count, limit) if stage.strategy == "latency" else count
+
+
+def dsp_constants(stage: Stage) -> int:
+    """Distinct constants of three or more signed digits whose product uses a DSP."""
+    facts = stage.facts
+    if facts is None or stage.multiplier == "fabric":
+        return 0
+    return facts.multipliers if stage.multiplier == "dsp" else facts.dsp_multipliers(stage.input_bits)
+
+
+def constant_dsp_without_weights(stage: Stage) -> int:
+    """DSPs of a Latency kernel of unknown weights: every weight a multiplier, up to the limit."""
+    if not product_uses_dsp(stage, stage.weight_bits - 1):
+        return 0
+    return stage.multiplier_limit
+
+
+def resource_dsp(stage: Stage) -> int:
+    """``ceil(n_in * n_out / RF)`` multipliers, one less when the top block's used bits are below the DSP width."""
+    blocks = stage.block_factor
+    if not product_uses_dsp(stage, stage.weight_bits):
+        return 0
+    top = stage.last_block_bits
+    shrinks = 0 <= top < DSP_NARROWER_BITS and stage.multiplier != "dsp" and stage.weight_bits > top
+    return blocks - 1 if shrinks else blocks
+
+
+def scale_dsp(stage: Stage) -> int:
+    """DSPs of a batch normalisation: one per scale that needs a multiplier, up to the multiplier limit."""
+    if stage.facts is None:
+        wide = uses_dsp(stage.input_bits, stage.weight_bits)
+        count = stage.in_channels if wide else 0
+    else:
+        count = dsp_constants(stage)
+    return min(count, math.ceil(stage.in_channels / stage.reuse_factor))
+
+
+def softmax_dsp(stage: Stage, tool: Tool) -> int:
+    """One product per class (shared under RF), and a floating-point exponential where the table is not folded."""
+    if stage.operation == "argmax":
+        return 0
+    unfolded = 0 if softmax_folds(stage, tool) else UNFOLDED_TABLE_DSP
+    if stage.multiplier == "fabric":
+        return 0
+    return math.ceil(stage.in_channels / stage.reuse_factor) + unfolded
+
+
+# BRAM ----------------------------------------------------------------------------------------
+
+
+def bram_of(stage: Stage, tool: Tool) -> int:
+    """BRAM 18 Kb of a stage, its FIFOs not included."""
+    match stage.kind:
+        case kind if kind in MATRIX_KINDS and stage.resource:
+            copies = stage.parallel_outputs if not stage.stream and kind != "dense" else 1
+            return weight_rom_brams(stage) * copies
+        case "softmax":
+            return softmax_brams(stage, tool)
+        case "table":
+            elements = stage.in_channels if stage.stream else stage.n_in
+            return math.ceil(elements / 2) * rom_brams(max(stage.table_size, 1024), stage.table_bits)
+    return 0
+
+
+def weight_rom_brams(stage: Stage) -> int:
+    """The weight ROM of a Resource kernel and, with RF above ``n_in``, the ROM of output indices."""
+    if stage.strategy == "distributed_arithmetic":
+        return 0
+    factor, blocks = stage.reuse_factor, stage.block_factor
+    top = stage.last_block_bits if stage.last_block_bits >= 0 else stage.weight_bits
+    word = blocks * stage.weight_bits - max(stage.weight_bits - max(top, 1), 0)
+    steps = factor // stage.n_in if factor > stage.n_in else 1
+    index_bits = math.ceil(math.log2(steps)) if steps > 1 else 0
+    return rom_brams(factor, word) + rom_brams(factor, index_bits)
+
+
+def rom_brams(depth: int, bits: int) -> int:
+    """BRAM 18 Kb that HLS counts for a memory of ``depth`` words of ``bits`` bits.
+
+    512 x 36, 1024 x 18 or 2048 x 9; a depth a little above 1,024 takes slices of 36 bits made of
+    two blocks for the first 1,024 words and one for the rest, and single blocks of 9, 4, 2 and 1
+    bits for the bits left over. Up to 1,024 bits are LUTs.
+
+    >>> rom_brams(512, 160), rom_brams(1024, 64), rom_brams(1152, 446), rom_brams(108, 6)
+    (5, 4, 39, 0)
+    """
+    if depth * bits < ROM_IN_LUT_BITS or bits < 1:
+        return 0
+    if depth <= 512:
+        return math.ceil(bits / 36)
+    if depth <= 1024:
+        return math.ceil(bits / 18)
+    if depth <= 1536:
+        return 3 * (bits // 36) + left_over_brams(bits % 36)
+    for words, width in ((2048, 9), (4096, 4), (8192, 2)):
+        if depth <= words:
+            return math.ceil(bits / width)
+    return bits * math.ceil(depth / 16384)
+
+
+def left_over_brams(bits: int) -> int:
+    """Blocks of 9, 4, 2 and 1 bits that add up to ``bits``."""
+    count = 0
+    for width in (9, 4, 2, 1):
+        count += bits // width
+        bits %= width
+    return count
+
+
+def softmax_brams(stage: Stage, tool: Tool) -> int:
+    """Exponential and reciprocal tables: shared under RF or when filled at run time, else read by every class."""
+    if stage.operation == "argmax":
+        return 0
+    table = max(1, rom_brams(max(stage.table_size, 1024), stage.table_bits))
+    if stage.reuse_factor > 1 and stage.stream or not softmax_folds(stage, tool):
+        return 2 * table
+    return (max(2, stage.in_channels) if tool.vitis else 4) * table
+
+
+@dataclass(frozen=True)
+class FifoArea:
+    """Resources of the FIFO (or FIFOs, one per channel in Vivado HLS) of one stream."""
+
+    bram_18k: int
+    lut: int
+    ff: int
+
+
+def fifo_area(depth: int, channels: int, bits: int, tool: Tool) -> FifoArea:
+    """A stream of ``channels`` values of ``bits`` bits: Vivado HLS builds a FIFO per channel, Vitis HLS one wide.
+
+    BRAM is exact on the designs of the calibration (Vivado 2020.1, Vitis 2024.2 and 2025.2); LUT and
+    FF are means over the same designs (35 LUT a FIFO in Vivado, 60 LUT and 100 FF and more in Vitis).
+    """
+    if depth < 1:
+        return FifoArea(0, 0, 0)
+    counters = math.ceil(math.log2(depth + 1))
+    if tool.vitis:
+        deep = depth > SHIFT_REGISTER_DEPTH
+        return FifoArea(stream_brams(depth, channels * bits) if deep else 0, 60, 90 + 6 * counters)
+    if depth <= SHIFT_REGISTER_DEPTH:
+        return FifoArea(0, 35 * channels, (5 + (2 if depth > 4 else 0)) * channels)
+    registers = bits + 4 * counters - 8
+    return FifoArea(stream_brams(depth, bits) * channels, 35 * channels, registers * channels)
+
+
+def stream_brams(depth: int, bits: int) -> int:
+    """BRAM 18 Kb of one FIFO: 18 bits wide up to 1,024 deep, then narrower."""
+    for words, width in ((1024, 18), (2048, 9), (4096, 4), (8192, 2)):
+        if depth <= words:
+            return math.ceil(bits / width)
+    return bits * math.ceil(depth / 16384)
+
+
+# Features of LUT and FF ------------------------------------------------------------------------
+
+
+def parts_of(stage: Stage, clock: Clock) -> tuple[Part, ...]:
+    """The parts of a stage, each in a calibration group of its own."""
+    match stage.kind:
+        case "input" | "wire":
+            return ()
+        case "line_buffer":
+            return (line_buffer(stage),)
+        case "dense":
+            return (kernel_part(stage, clock), *((stream_dense_part(stage),) if stage.stream else ()))
+        case "conv" | "pointwise" | "depthwise":
+            return convolution_parts(stage, clock)
+        case "pool" | "global_pool":
+            return pool_parts(stage, clock)
+        case "softmax":
+            return (softmax_part(stage, clock),)
+        case "scale":
+            return (scale_part(stage, clock),)
+        case "pad":
+            return (Part("pad", {"channel_bits": stage.in_channels * stage.input_bits, "one": 1.0}, {"one": 1.0}),)
+        case "table":
+            return (table_part(stage),)
+        case "activation" | "quantize":
+            return (activation_part(stage, clock),)
+        case "merge":
+            return (merge_part(stage),)
+    return (stream_copy_part(stage),)
+
+
+def kernel_part(stage: Stage, clock: Clock) -> Part:
+    """The matrix-vector core."""
+    if stage.strategy == "distributed_arithmetic":
+        return distributed_kernel(stage, clock)
+    if stage.resource:
+        return resource_kernel_part(stage)
+    shared = stage.strategy == "latency" and stage.reuse_factor > 1
+    if shared and multipliers(stage) > stage.multiplier_limit:
+        return shared_kernel_part(stage)
+    return constant_kernel(stage, clock)
+
+
+def constant_kernel(stage: Stage, clock: Clock) -> Part:
+    """Constant multipliers and adder trees, every product at once."""
+    registers = {
+        "input_register": held_input(stage) if stage.reuse_factor == 1 else 0.0,
+        "output_bits": float(stage.n_out * stage.accum_bits),
+        **cut_products(stage, kernel_cycles(stage, clock).depth),
+    }
+    return Part("kernel_constant", arithmetic(stage), registers)
+
+
+def held_input(stage: Stage) -> float:
+    """Bits of the input register of a kernel that is the whole design."""
+    return float(stage.n_in * stage.input_bits) if stage.outer else 0.0
+
+
+def arithmetic(stage: Stage) -> Features:
+    """LUT features of constant products and sums."""
+    facts = stage.facts
+    if facts is None:
+        return arithmetic_without_weights(stage)
+    widths = np.arange(WIDEST)
+    dsp = dsp_constants(stage)
+    return {
+        "adder_bits": adder_bits(stage),
+        "adders": float(facts.adders),
+        "shift_add_bits": float((facts.added * (widths + stage.input_bits)).sum()),
+        "shift_subtract_bits": float((facts.subtracted * (widths + stage.input_bits)).sum()),
+        "negation_bits": float((facts.negated * (widths + stage.input_bits)).sum()),
+        "multiplier_luts": lut_multipliers(stage),
+        "dsp": float(dsp),
+    }
+
+
+def arithmetic_without_weights(stage: Stage) -> Features:
+    """The same of weights that are not known: none zero, one in three a shift-add, the others multipliers."""
+    products = stage.n_in * (1 if stage.kind == "depthwise" else stage.n_out)
+    width = stage.input_bits + stage.weight_bits
+    dsp = min(constant_dsp_without_weights(stage), products)
+    return {
+        "adder_bits": float((products - stage.n_out) * stage.accum_bits),
+        "adders": float(products),
+        "shift_add_bits": (products - dsp) * width / 6,
+        "shift_subtract_bits": (products - dsp) * width / 6,
+        "negation_bits": 0.0,
+        "multiplier_luts": 0.0,
+        "dsp": float(dsp),
+    }
+
+
+def adder_bits(stage: Stage) -> float:
+    """Bits of all adders of the accumulation trees.
+
+    A product holds no more bits than its operands, so the first levels are narrower than the
+    accumulator; each level adds a bit, up to the accumulator's width.
+    """
+    facts = stage.facts
+    if facts is None:
+        return 0.0
+    magnitude = stage.input_bits - (1 if stage.input_signed else 0)
+    product = magnitude + facts.magnitude_bits + 1
+    dropped = stage.input_fraction + stage.weight_fraction - stage.accum_fraction
+    leaf = min(max(product - max(dropped, 0), 1.0), float(stage.accum_bits))
+    total = float(facts.bias_nonzeros * stage.accum_bits)
+    remaining = facts.terms.astype(np.float64)
+    level = 1
+    while (remaining > 1).any():
+        pairs = np.floor(remaining / 2)
+        total += float(pairs.sum()) * min(leaf + level, float(stage.accum_bits))
+        remaining = remaining - pairs
+        level += 1
+    return total
+
+
+def lut_multipliers(stage: Stage) -> float:
+    """LUTs of the multipliers that get no DSP: by operand widths (see :func:`lut_multiplier`)."""
+    facts = stage.facts
+    if facts is None or stage.multiplier == "dsp":
+        return 0.0
+    total = 0.0
+    for width in np.flatnonzero(facts.multiplied):
+        if stage.multiplier == "fabric" or not uses_dsp(int(width), stage.input_bits):
+            total += int(facts.multiplied[width]) * lut_multiplier(int(width), stage.input_bits)
+    return total
+
+
+def lut_multiplier(first_bits: int, second_bits: int) -> float:
+    """LUTs of a multiplier without DSP as csynth counts it: 23 at 6 bits to 62 at 10, 5 for an operand below 5 bits.
+
+    >>> [round(lut_multiplier(n, n)) for n in (6, 8, 10)], round(lut_multiplier(16, 4))
+    ([23, 40, 62], 5)
+    """
+    wider, narrower = max(first_bits, second_bits), min(first_bits, second_bits)
+    if narrower < DSP_NARROWER_BITS:
+        return 5.0
+    if wider > 10:
+        return 1.13 * wider * narrower
+    return {5: 17.0, 6: 23.0, 7: 33.0, 8: 40.0, 9: 50.0, 10: 62.0}[max(wider, 5)]
+
+
+def cut_products(stage: Stage, cuts: int) -> Features:
+    """Register features of a pipelined tree: product bits that cross a clock edge, behind DSPs and behind LUTs."""
+    facts = stage.facts
+    if facts is None:
+        products = stage.n_in * stage.n_out
+        share = 1.0 if product_uses_dsp(stage, stage.weight_bits - 1) else 0.0
+    else:
+        products = facts.nonzeros
+        distinct = facts.wired + int(
+            facts.negated.sum() + facts.added.sum() + facts.subtracted.sum() + facts.multiplied.sum()
+        )
+        share = dsp_constants(stage) / max(distinct, 1)
+    bits = products * stage.accum_bits * cuts
+    return {"cut_dsp_bits": bits * share, "cut_lut_bits": bits * (1 - share)}
+
+
+def shared_kernel_part(stage: Stage) -> Part:
+    """Latency with fewer multipliers than products: the same sums, multiplexed products, a state machine."""
+    features = arithmetic(stage)
+    count = float(multipliers(stage))
+    lut = {**features, "shared_products": count, "dsp": float(kernel_dsp(stage))}
+    facts = stage.facts
+    products = float(facts.nonzeros if facts else stage.n_in * stage.n_out)
+    ff = {
+        "product_bits": products * stage.accum_bits,
+        "shared_products": count,
+        "input_bits": float(stage.n_in * stage.input_bits),
+        "output_bits": float(stage.n_out * stage.accum_bits),
+    }
+    return Part("kernel_shared", lut, ff)
+
+
+def multiplexer_lut_per_bit(inputs: int) -> float:
+    """LUTs per bit of an ``inputs``-to-1 multiplexer."""
+    select = math.ceil(math.log2(inputs)) if inputs > 1 else 0
+    known = len(MULTIPLEXER_LUT_PER_BIT) - 1
+    return MULTIPLEXER_LUT_PER_BIT[min(select, known)] * 2.0 ** max(select - known, 0)
+
+
+def resource_kernel_part(stage: Stage) -> Part:
+    """ROM-fed multipliers: input and accumulator multiplexers, accumulators, indices."""
+    blocks, factor = stage.block_factor, stage.reuse_factor
+    steps = factor / stage.n_in
+    accumulators, inputs = stage.n_out * stage.accum_bits, stage.n_in * stage.input_bits
+    above = factor > stage.n_in
+    chosen = multiplexer_lut_per_bit(stage.n_out) * stage.accum_bits if above and steps > 2 else 0.0
+    picked = 0.0 if above else multiplexer_lut_per_bit(factor) * stage.input_bits
+    no_dsp = blocks - resource_dsp(stage)
+    held = "outer" if stage.outer else ("dense" if stage.kind == "dense" else "window")
+    lut = {
+        "accumulator_multiplexers": blocks * chosen,
+        "input_multiplexers": blocks * picked,
+        "block_accum_bits": blocks * stage.accum_bits if not (above and steps > 2) else 0.0,
+        "accumulator_bits": float(accumulators),
+        f"input_bits_{held}": float(inputs),
+        "multipliers_without_dsp": float(no_dsp) * lut_multiplier(stage.weight_bits, stage.input_bits),
+        f"one_{held}": 1.0,
+    }
+    ff = {
+        "accumulator_bits": float(accumulators),
+        "block_bits_above": blocks * stage.accum_bits if above and steps > 2 else 0.0,
+        "block_bits_two": blocks * stage.accum_bits if above and steps <= 2 else 0.0,
+        "block_bits_below": 0.0 if above else float(blocks * stage.accum_bits),
+        "input_bits_dense": float(inputs) if held == "dense" else 0.0,
+        "one": 1.0,
+    }
+    return Part("kernel_resource", lut, ff)
+
+
+def distributed_kernel(stage: Stage, clock: Clock) -> Part:
+    """Adder graph of strategy distributed_arithmetic: da4ml's own LUT figure, else adders of the CSD digits."""
+    known = stage.da_lut >= 0
+    lut = {"da4ml_luts": stage.da_lut if known else distributed_luts(stage)}
+    depth = max(1, kernel_cycles(stage, clock).depth)
+    ff = {"da4ml_luts": 0.0, "output_bits": float(stage.n_out * stage.accum_bits), "one": 1.0}
+    ff["da4ml_luts"] = lut["da4ml_luts"] * depth
+    return Part("kernel_distributed", lut, ff)
+
+
+def distributed_luts(stage: Stage) -> float:
+    """Adder bits of a kernel as an adder graph without shared subexpressions, less the third da4ml usually saves."""
+    if stage.facts is None:
+        return 0.67 * stage.n_in * stage.n_out * stage.weight_bits / 3 * stage.accum_bits
+    facts = stage.facts
+    digits = facts.adders + int(facts.added.sum() + facts.subtracted.sum()) + 2 * facts.multipliers
+    return 0.67 * digits * (stage.input_bits + facts.magnitude_bits / 2)
+
+
+# Streams around kernels ------------------------------------------------------------------------
+
+
+def line_buffer(stage: Stage) -> Part:
+    """Shift registers as deep as a row and the window they feed."""
+    rows = max(stage.kernel_height - 1, 0) * stage.in_channels * stage.input_bits
+    window = max(stage.kernel_size - 1, 0) * stage.in_channels * stage.input_bits
+    return Part("line_buffer", {"row_bits": rows * math.ceil(stage.in_width / 32)}, {"window_bits": float(window), "one": 1.0})
+
+
+def stream_dense_part(stage: Stage) -> Part:
+    """Packs gathered before a streamed dense layer and written after it."""
+    inputs, outputs = stage.n_in * stage.input_bits, stage.n_out * stage.output_bits
+    lut = {"input_bits": float(inputs if stage.in_pixels == 1 else 0), "one": 1.0}
+    return Part("stream_dense", lut, {"input_bits": float(inputs), "output_bits": float(outputs), "one": 1.0})
+
+
+def convolution_parts(stage: Stage, clock: Clock) -> tuple[Part, ...]:
+    """Kernel and, in streams, line buffer and loop; in io_parallel the kernel and a selection of its inputs."""
+    kernel = kernel_part(stage, clock)
+    if not stage.stream:
+        return (scaled(kernel, stage.parallel_outputs), parallel_selection(stage))
+    outputs = float(stage.out_channels * stage.output_bits)
+    window = float(stage.kernel_size * stage.in_channels * stage.input_bits)
+    loop = Part("stream_convolution", {"one": 1.0}, {"window_bits": window, "output_bits": outputs, "one": 1.0})
+    buffer = (line_buffer(stage),) if stage.kernel_size > 1 else ()
+    return (kernel, *buffer, loop)
+
+
+def scaled(part: Part, times: int) -> Part:
+    """A part built ``times`` times."""
+    if times == 1:
+        return part
+    lut = {name: value * times for name, value in part.lut.items()}
+    return Part(part.group, lut, {name: value * times for name, value in part.ff.items()})
+
+
+def parallel_selection(stage: Stage) -> Part:
+    """io_parallel convolution: the partition's window picked from the whole input, results written to the whole output."""
+    window = stage.kernel_size * stage.in_channels * stage.input_bits * stage.parallel_outputs
+    lut = {"window_multiplexers": window * multiplexer_lut_per_bit(stage.partitions)}
+    ff = {"output_map_bits": float(stage.out_pixels * stage.out_channels * stage.output_bits), "window_bits": float(window)}
+    return Part("parallel_convolution", lut, ff)
+
+
+def pool_parts(stage: Stage, clock: Clock) -> tuple[Part, ...]:
+    """Comparators (or adders) and, in streams, a line buffer."""
+    channels = stage.in_channels
+    if stage.stream:
+        window = float(stage.kernel_size * channels * stage.input_bits)
+        lut = {"compare_bits": max(stage.kernel_size - 1, 1) * channels * stage.input_bits, "channels": float(channels), "one": 1.0}
+        lut["row_bits"] = float((stage.kernel_height - 1) * channels * stage.input_bits)
+        return (Part("stream_pool", lut, {"window_bits": window, "channels": float(channels), "one": 1.0}),)
+    window_size = stage.kernel_size if stage.kind == "pool" else stage.in_pixels
+    operations = stage.out_pixels * stage.out_channels * (window_size - 1)
+    kind = "divided" if stage.operation.startswith("av") and window_size & (window_size - 1) else stage.operation[:3]
+    name = {"max": "compare_bits", "divided": "average_bits"}.get(kind, "average_bits")
+    ff = {"input_register": float(stage.n_in * stage.input_bits if stage.outer else 0)}
+    ff["output_bits"] = float(stage.out_pixels * stage.out_channels * stage.output_bits * cycles_of(stage, clock).depth)
+    return (Part("parallel_pool", {name: float(operations * stage.input_bits)}, ff),)
+
+
+def activation_part(stage: Stage, clock: Clock) -> Part:
+    """A comparison and a selection per element; rounding and saturation where the result type asks for them."""
+    elements = stage.in_channels if stage.stream else stage.n_in
+    careful = elements * (stage.input_bits + stage.output_bits) if stage.output_saturates or stage.output_rounds else 0
+    lut = {"element_bits": float(elements * stage.input_bits), "rounded_bits": float(careful), "one": 1.0 if stage.stream else 0.0}
+    depth = cycles_of(stage, clock).depth if not stage.stream else 0
+    ff = {"held_bits": float(elements * stage.output_bits * depth), "one": 1.0 if stage.stream else 0.0}
+    ff["channels"] = float(elements) if stage.stream else 0.0
+    return Part("activation", lut, ff)
+
+
+def table_part(stage: Stage) -> Part:
+    """A table look-up per element."""
+    elements = float(stage.in_channels if stage.stream else stage.n_in)
+    return Part("table", {"elements": elements, "one": 1.0}, {"elements": elements, "one": 1.0})
+
+
+def softmax_part(stage: Stage, clock: Clock) -> Part:
+    """Maximum tree, look-ups, sum tree, products; a run-time table adds a floating-point exponential."""
+    classes = float(stage.in_channels)
+    unfolded = 0.0 if softmax_folds(stage, clock.tool) else 1.0
+    shared = 1.0 if stage.stream and stage.reuse_factor > 1 else 0.0
+    lut = {"class_bits": classes * (stage.input_bits + stage.table_bits), "run_time_table": unfolded, "shared_classes": shared * classes}
+    ff = {"class_bits": classes * stage.table_bits, "run_time_table": unfolded, "shared_classes": shared * classes}
+    return Part("softmax", lut, ff)
+
+
+def scale_part(stage: Stage, clock: Clock) -> Part:
+    """Batch normalisation: one constant product and one addition per element."""
+    elements = stage.in_channels if stage.stream else stage.n_in
+    needed = stage.facts is None or stage.facts.multipliers > 0
+    lut = {"element_bits": float(elements * stage.output_bits), "one": 1.0}
+    ff = {"element_bits": float(elements * stage.output_bits) if needed else 0.0}
+    return Part("scale", lut, ff)
+
+
+def merge_part(stage: Stage) -> Part:
+    """Element-wise additions (or other operations) of two streams or arrays."""
+    elements = stage.out_channels if stage.stream else stage.n_out
+    width = max(stage.input_bits, stage.output_bits)
+    lut = {"adder_bits": float(elements * width), "one": 1.0 if stage.stream else 0.0}
+    return Part("merge", lut, {"one": 1.0 if stage.stream else 0.0})
+
+
+def stream_copy_part(stage: Stage) -> Part:
+    """A loop that passes values on: clone, repack, crop, resize, transpose."""
+    if not stage.stream:
+        return Part("copy", {}, {})
+    return Part("copy", {"channel_bits": float(stage.out_channels * stage.output_bits), "one": 1.0}, {"one": 1.0})
+
+
+def total(features: Mapping[str, float], coefficients: Mapping[str, float]) -> float:
+    """Features times coefficients."""
+    return sum(value * coefficients.get(name, 0.0) for name, value in features.items())

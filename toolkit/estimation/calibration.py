@@ -1,0 +1,634 @@
+"""Coefficients of the LUT and FF models and the residuals of every model: fitted, kept with their provenance, applied.
+
+A coefficient says what one unit of a hardware feature costs (:mod:`toolkit.estimation.area`). All
+groups of one quantity are fitted together by non-negative least squares on relative errors, each
+pulled gently towards a prior: the physical value first, then, for one tool line and device family,
+the fit over all of them. A part of the design space with few rows thus stays near what is known of
+the others, and one with many rows follows its own.
+
+What ships is ``coefficients.json``; :func:`calibrate` refits it from a folder of rows
+(:mod:`toolkit.estimation.rows`), so a user's own reports give the user's own coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.errors import DataError
+from toolkit.estimation.area import Area, Part, area_of, total
+from toolkit.estimation.cycles import Clock, Cycles, cycles_of, kernel_cycles
+from toolkit.estimation.rows import Row, read_rows
+from toolkit.estimation.stages import Stage
+from toolkit.store import digest, read_json, write_json
+
+Floats = npt.NDArray[np.float64]
+
+SHIPPED = Path(__file__).with_name("coefficients.json")
+SCHEMA = 1
+FITTED = ("lut", "ff")
+CHECKED = ("latency_cycles", "interval_cycles", "dsp", "bram_18k", "lut", "ff")
+PRIOR_WEIGHT = 0.01  # a coefficient twice its prior weighs as much as one row with an error of 10 %
+SMALLEST = 20.0  # errors below so many LUTs or FFs count as if of this many
+QUANTILES = (0.05, 0.95)
+FEW_ROWS = 20  # with fewer rows an interval covers every residual and a quarter more
+
+# What one unit of each feature costs where no report says otherwise: widths of adders and
+# multiplexers as csynth prints them, registers one per bit.
+PRIORS: dict[str, dict[str, dict[str, float]]] = {
+    "lut": {
+        "kernel_constant": {
+            "adder_bits": 1.0,
+            "adders": 3.5,
+            "shift_add_bits": 1.2,
+            "shift_subtract_bits": 1.8,
+            "negation_bits": 1.3,
+            "multiplier_luts": 1.0,
+            "dsp": 5.0,
+        },
+        "kernel_shared": {
+            "adder_bits": 1.0,
+            "adders": 3.5,
+            "shift_add_bits": 1.2,
+            "shift_subtract_bits": 1.8,
+            "negation_bits": 1.3,
+            "multiplier_luts": 0.05,
+            "shared_products": 5.0,
+            "dsp": 5.0,
+        },
+        "kernel_resource": {
+            "accumulator_multiplexers": 1.0,
+            "input_multiplexers": 1.0,
+            "block_accum_bits": 1.1,
+            "accumulator_bits": 1.5,
+            "input_bits_outer": 2.0,
+            "input_bits_dense": 2.0,
+            "input_bits_window": 0.3,
+            "multipliers_without_dsp": 1.0,
+            "one_outer": 2000.0,
+            "one_dense": 500.0,
+            "one_window": 300.0,
+        },
+        "kernel_distributed": {"da4ml_luts": 1.3},
+        "line_buffer": {"row_bits": 2.5},
+        "stream_convolution": {"one": 800.0},
+        "stream_dense": {"input_bits": 2.0, "one": 120.0},
+        "parallel_convolution": {"window_multiplexers": 1.0},
+        "stream_pool": {"compare_bits": 2.5, "channels": 40.0, "row_bits": 2.5, "one": 500.0},
+        "parallel_pool": {"compare_bits": 2.0, "average_bits": 1.45},
+        "activation": {"element_bits": 2.5, "rounded_bits": 2.2, "one": 40.0},
+        "table": {"elements": 100.0, "one": 50.0},
+        "softmax": {"class_bits": 5.0, "run_time_table": 3300.0, "shared_classes": 150.0},
+        "scale": {"element_bits": 2.7, "one": 10.0},
+        "pad": {"channel_bits": 2.0, "one": 200.0},
+        "merge": {"adder_bits": 1.4, "one": 60.0},
+        "copy": {"channel_bits": 0.05, "one": 80.0},
+    },
+    "ff": {
+        "kernel_constant": {"input_register": 1.0, "output_bits": 0.5, "cut_dsp_bits": 0.15, "cut_lut_bits": 0.08},
+        "kernel_shared": {"product_bits": 0.7, "shared_products": 1.0, "input_bits": 0.5, "output_bits": 1.0},
+        "kernel_resource": {
+            "accumulator_bits": 1.0,
+            "block_bits_above": 1.0,
+            "block_bits_two": 0.5,
+            "block_bits_below": 1.5,
+            "input_bits_dense": 2.5,
+            "one": 107.0,
+        },
+        "kernel_distributed": {"da4ml_luts": 0.6, "output_bits": 1.0, "one": 20.0},
+        "line_buffer": {"window_bits": 1.0, "one": 1.0},
+        "stream_convolution": {"window_bits": 1.2, "output_bits": 0.8, "one": 200.0},
+        "stream_dense": {"input_bits": 1.0, "output_bits": 0.5, "one": 20.0},
+        "parallel_convolution": {"output_map_bits": 1.0, "window_bits": 1.0},
+        "stream_pool": {"window_bits": 1.5, "channels": 20.0, "one": 60.0},
+        "parallel_pool": {"input_register": 1.0, "output_bits": 1.0},
+        "activation": {"held_bits": 1.0, "one": 20.0, "channels": 2.0},
+        "table": {"elements": 25.0, "one": 10.0},
+        "softmax": {"class_bits": 2.0, "run_time_table": 1050.0, "shared_classes": 80.0},
+        "scale": {"element_bits": 1.0},
+        "pad": {"one": 40.0},
+        "merge": {"one": 30.0},
+        "copy": {"one": 25.0},
+    },
+}
+
+Coefficients = dict[str, dict[str, float]]  # group -> feature -> value
+
+
+@dataclass(frozen=True)
+class Residual:
+    """How measured figures relate to estimates of one quantity on one kind of layer.
+
+    ``low`` and ``high`` are quantiles of measured / estimated over networks that were left out;
+    ``exact`` is the share of estimates that were equal, ``error`` the mean absolute relative error.
+    """
+
+    low: float
+    high: float
+    rows: int
+    networks: int
+    exact: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Fitted coefficients by tool class, residuals and ranges by kind of layer, and where they come from."""
+
+    coefficients: Mapping[str, Mapping[str, Coefficients]]  # class -> quantity -> group -> feature -> value
+    residuals: Mapping[str, Residual]  # "<kind>|<class>|<quantity>"
+    ranges: Mapping[str, Mapping[str, tuple[float, float]]]  # "<kind>|<class>" -> property -> lowest, highest seen
+    provenance: Mapping[str, Mapping[str, Any]]  # "<group>|<class>" -> rows, networks, sources, redistributable, tools
+    digest: str = ""
+    name: str = "toolkit"
+
+    @property
+    def label(self) -> str:
+        """Name and version for the notes of figures."""
+        return f"{self.name} calibration {self.digest}"
+
+
+def tool_class(clock: Clock) -> str:
+    """Tool line and device family, the unit that coefficients are fitted for."""
+    return f"{clock.tool.line}/{clock.family}"
+
+
+def clock_of(row: Row) -> Clock:
+    """The clock a row was synthesised for."""
+    return Clock(row.clock_period_ns, row.tool, row.family, row.uncertainty_ns)
+
+
+def kind_key(stage: Stage) -> str:
+    """Kind of layer in residuals and tables: strategy and io type told apart where they change the hardware."""
+    io = "stream" if stage.stream else "parallel"
+    if stage.kind in ("dense", "conv", "depthwise", "pointwise"):
+        style = "resource" if stage.resource else ("latency" if stage.strategy != "distributed_arithmetic" else "da")
+        return f"{stage.kind} {style} {io}"
+    return f"{stage.kind} {io}"
+
+
+# Prediction ----------------------------------------------------------------------------------
+
+
+def coefficients_for(calibration: Calibration, clock: Clock, quantity: str) -> Coefficients:
+    """Coefficients of a quantity for a tool and family; those over all of them where that class has none."""
+    chosen = calibration.coefficients.get(tool_class(clock)) or calibration.coefficients["any"]
+    return chosen[quantity]
+
+
+def predict_part(part: Part, coefficients: Coefficients, quantity: str) -> float:
+    """LUT or FF of one part."""
+    features = part.lut if quantity == "lut" else part.ff
+    return total(features, coefficients.get(part.group, {}))
+
+
+def predict(area: Area, clock: Clock, calibration: Calibration, quantity: str) -> float:
+    """LUT or FF of a stage."""
+    coefficients = coefficients_for(calibration, clock, quantity)
+    return sum(predict_part(part, coefficients, quantity) for part in area.parts)
+
+
+def residual_for(calibration: Calibration, stage: Stage, clock: Clock, quantity: str) -> Residual | None:
+    """Residuals of the nearest group of layers: same kind and class, same kind, same family of kinds, all."""
+    kind = kind_key(stage)
+    for key in (f"{kind}|{tool_class(clock)}", f"{kind}|any", f"{kind.split(' ')[0]}|any", "all|any"):
+        found = calibration.residuals.get(f"{key}|{quantity}")
+        if found is not None:
+            return found
+    return None
+
+
+# Fitting -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One row as the fit sees it: its parts, clock and measured LUT and FF."""
+
+    row: Row
+    clock: Clock
+    area: Area
+    cycles: Cycles
+    parts: tuple[Part, ...]
+
+
+def sample_of(row: Row) -> Sample:
+    """Evaluate the mechanisms of one row; a ``dense_kernel`` row is the kernel without its streams."""
+    clock = clock_of(row)
+    area = area_of(row.stage, clock)
+    bare = row.fields.get("layer_kind") == "dense_kernel"
+    parts = area.parts[:1] if bare else area.parts
+    cycles = kernel_cycles(row.stage, clock) if bare else cycles_of(row.stage, clock)
+    return Sample(row, clock, area, cycles, parts)
+
+
+def fit_rows(samples: Iterable[Sample]) -> list[Sample]:
+    """Samples that can teach coefficients: weights known where the kernel depends on them, no development branch."""
+    return [sample for sample in samples if sample.parts and teaches(sample.row)]
+
+
+def teaches(row: Row) -> bool:
+    """Whether a row is of released hls4ml code and, for constant kernels, comes with its weights."""
+    stage = row.stage
+    released = "development" not in row.fields.get("implementation", "") and "hls4ml-data" not in row.source
+    constant = stage.kind in ("dense", "conv", "depthwise") and not stage.resource
+    return released and (not constant or stage.facts is not None)
+
+
+def columns_of(quantity: str) -> list[tuple[str, str]]:
+    """Every (group, feature) of a quantity, in order."""
+    return [(group, feature) for group, features in PRIORS[quantity].items() for feature in features]
+
+
+def design_matrix(samples: Sequence[Sample], quantity: str) -> tuple[Floats, Floats]:
+    """Features of each sample, one column per coefficient, and the measured values."""
+    index = {column: position for position, column in enumerate(columns_of(quantity))}
+    matrix = np.zeros((len(samples), len(index)))
+    measured = np.array([sample.row.measured[quantity] for sample in samples])
+    for line, sample in enumerate(samples):
+        for part in sample.parts:
+            for feature, value in (part.lut if quantity == "lut" else part.ff).items():
+                matrix[line, index[part.group, feature]] += value
+    return matrix, measured
+
+
+@dataclass(frozen=True, eq=False)
+class Normal:
+    """Normal equations of a weighted least squares fit; those of samples left out can be subtracted."""
+
+    gram: Floats
+    moment: Floats
+
+    def without(self, other: Normal) -> Normal:
+        """The equations without another set's share."""
+        return Normal(self.gram - other.gram, self.moment - other.moment)
+
+
+def normal_of(matrix: Floats, measured: Floats, weights: Floats) -> Normal:
+    """Normal equations of relative errors."""
+    scaled = matrix * weights[:, None]
+    return Normal(scaled.T @ scaled, scaled.T @ (measured * weights))
+
+
+def solve(normal: Normal, prior: Floats, start: Floats | None = None, rounds: int = 400) -> Floats:
+    """Non-negative coefficients that minimise relative errors and distance to the prior (coordinate descent)."""
+    scale = np.maximum(prior, 1e-3)
+    gram = normal.gram + np.diag(PRIOR_WEIGHT / scale**2)
+    moment = normal.moment + PRIOR_WEIGHT * prior / scale**2
+    values = prior.copy() if start is None else start.copy()
+    diagonal = np.diag(gram).copy()
+    for _ in range(rounds):
+        before = values.copy()
+        for column in range(values.size):
+            rest = moment[column] - gram[column] @ values + diagonal[column] * values[column]
+            values[column] = max(0.0, rest / diagonal[column])
+        if np.max(np.abs(values - before) / scale) < 1e-5:
+            break
+    return values
+
+
+def prior_vector(quantity: str) -> Floats:
+    """The physical priors as a vector."""
+    return np.array([PRIORS[quantity][group][feature] for group, feature in columns_of(quantity)])
+
+
+def row_weights(samples: Sequence[Sample], measured: Floats, *, balanced: bool) -> Floats:
+    """Weights of relative errors; ``balanced`` lets every source count alike, whatever its number of rows."""
+    weights = 1.0 / np.maximum(measured, SMALLEST)
+    if not balanced:
+        return weights
+    sources = [sample.row.source for sample in samples]
+    return np.asarray(weights / np.sqrt([sources.count(source) / 10 for source in sources]), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Coefficients of one quantity for all classes, as vectors over :func:`columns_of`."""
+
+    quantity: str
+    classes: Mapping[str, Floats]
+
+    def predict(self, sample: Sample) -> float:
+        """LUT or FF of a sample under its class."""
+        vector = self.classes.get(tool_class(sample.clock), self.classes["any"])
+        matrix, _ = design_matrix([sample], self.quantity)
+        return float(matrix[0] @ vector)
+
+    def coefficients(self, name: str) -> Coefficients:
+        """One class as nested dictionaries, rounded to four significant digits."""
+        found: Coefficients = {}
+        for (group, feature), value in zip(columns_of(self.quantity), self.classes[name], strict=True):
+            found.setdefault(group, {})[feature] = float(f"{value:.4g}")
+        return found
+
+
+def measured_samples(samples: Sequence[Sample], quantity: str) -> list[Sample]:
+    """Samples whose report gives the quantity."""
+    return [sample for sample in fit_rows(samples) if quantity in sample.row.measured]
+
+
+def fit(samples: Sequence[Sample], quantity: str) -> Fit:
+    """Fit one quantity over all classes, then each class with that as its prior."""
+    return FitSession(samples, quantity).full
+
+
+class FitSession:
+    """A quantity's samples with their normal equations, so that leaving a network out costs a subtraction."""
+
+    def __init__(self, samples: Sequence[Sample], quantity: str) -> None:
+        self.quantity = quantity
+        self.samples = measured_samples(samples, quantity)
+        if not self.samples:
+            raise DataError(f"no row of the folder gives {quantity}; layers.csv needs that column filled")
+        self.matrix, self.measured = design_matrix(self.samples, quantity)
+        self.classes = sorted({tool_class(sample.clock) for sample in self.samples})
+        self.networks = np.array([sample.row.network for sample in self.samples])
+        self.member = {name: np.array([tool_class(s.clock) == name for s in self.samples]) for name in self.classes}
+        self.weights_any = row_weights(self.samples, self.measured, balanced=True)
+        self.weights_own = row_weights(self.samples, self.measured, balanced=False)
+        self.normals = {name: self.normal(self.member[name], self.weights_own) for name in self.classes}
+        self.normal_any = self.normal(np.ones(len(self.samples), bool), self.weights_any)
+        self.full = self.solve_all({name: self.normals[name] for name in self.classes}, self.normal_any, None)
+
+    def normal(self, chosen: npt.NDArray[np.bool_], weights: Floats) -> Normal:
+        """Normal equations of the chosen samples."""
+        return normal_of(self.matrix[chosen], self.measured[chosen], weights[chosen])
+
+    def solve_all(self, normals: Mapping[str, Normal], normal_any: Normal, start: Fit | None) -> Fit:
+        """Solve for all classes together, then for each."""
+        over_all = solve(normal_any, prior_vector(self.quantity), None if start is None else start.classes["any"])
+        classes = {"any": over_all}
+        for name, normal in normals.items():
+            classes[name] = solve(normal, over_all, None if start is None else start.classes[name])
+        return Fit(self.quantity, classes)
+
+    def without(self, network: str) -> Fit:
+        """The fit without one network's rows."""
+        chosen = self.networks == network
+        if not chosen.any():
+            return self.full
+        touched = [name for name in self.classes if (chosen & self.member[name]).any()]
+        normal_any = self.normal_any.without(self.normal(chosen, self.weights_any))
+        normals = {
+            name: self.normals[name].without(self.normal(chosen & self.member[name], self.weights_own))
+            for name in touched
+        }
+        fitted = self.solve_all(normals, normal_any, self.full)
+        return Fit(self.quantity, {**self.full.classes, **fitted.classes})
+
+
+# Residuals -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One estimate beside its measurement."""
+
+    id: str
+    network: str
+    kind: str
+    tool_class: str
+    tool: str
+    quantity: str
+    estimated: float
+    measured: float
+    source: str
+    redistributable: bool
+
+
+Estimator = Callable[[Sample, str], float]
+
+
+def measured_quantity(row: Row, quantity: str) -> float | None:
+    """A measured figure by the name the estimates use; latency and interval are csynth's maxima."""
+    name = {"latency_cycles": "latency_max_cycles", "interval_cycles": "ii_max"}.get(quantity, quantity)
+    return row.measured.get(name)
+
+
+def exact_estimate(sample: Sample, quantity: str) -> float:
+    """Cycles, DSP and BRAM, which no fit changes."""
+    return {
+        "latency_cycles": float(sample.cycles.high),
+        "interval_cycles": float(sample.cycles.interval),
+        "dsp": float(sample.area.dsp),
+        "bram_18k": float(sample.area.bram_18k),
+    }[quantity]
+
+
+def leave_one_out(samples: Sequence[Sample]) -> list[Judged]:
+    """Every row estimated by coefficients fitted without its network."""
+    sessions = {quantity: FitSession(samples, quantity) for quantity in FITTED}
+    judged: list[Judged] = []
+    by_network: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_network.setdefault(sample.row.network, []).append(sample)
+    for network, members in by_network.items():
+        fits = {quantity: session.without(network) for quantity, session in sessions.items()}
+
+        def estimator(sample: Sample, quantity: str, fits: Mapping[str, Fit] = fits) -> float:
+            return fits[quantity].predict(sample) if quantity in FITTED else exact_estimate(sample, quantity)
+
+        judged += judge(members, estimator)
+    return judged
+
+
+def shipped_estimates(samples: Sequence[Sample], calibration: Calibration) -> list[Judged]:
+    """Every row estimated by a given calibration: a test on rows it may never have seen."""
+
+    def estimator(sample: Sample, quantity: str) -> float:
+        if quantity not in FITTED:
+            return exact_estimate(sample, quantity)
+        coefficients = coefficients_for(calibration, sample.clock, quantity)
+        return sum(predict_part(part, coefficients, quantity) for part in sample.parts)
+
+    return judge(samples, estimator)
+
+
+def judge(samples: Sequence[Sample], estimator: Estimator) -> list[Judged]:
+    """Estimates of every quantity beside the measurements of each sample."""
+    return [
+        Judged(
+            id=sample.row.id,
+            network=sample.row.network,
+            kind=kind_key(sample.row.stage),
+            tool_class=tool_class(sample.clock),
+            tool=str(sample.row.tool),
+            quantity=quantity,
+            estimated=estimator(sample, quantity),
+            measured=measured,
+            source=sample.row.source,
+            redistributable=sample.row.redistributable,
+        )
+        for sample in samples
+        for quantity in CHECKED
+        if (measured := measured_quantity(sample.row, quantity)) is not None
+    ]
+
+
+def residuals_of(judged: Sequence[Judged]) -> dict[str, Residual]:
+    """Residuals by kind and class, by kind, and over everything."""
+    groups: dict[str, list[Judged]] = {}
+    for item in judged:
+        for key in (f"{item.kind}|{item.tool_class}", f"{item.kind}|any", f"{item.kind.split(' ')[0]}|any", "all|any"):
+            groups.setdefault(f"{key}|{item.quantity}", []).append(item)
+    return {key: residual_of(items) for key, items in sorted(groups.items())}
+
+
+def residual_of(items: Sequence[Judged]) -> Residual:
+    """Quantiles of measured / estimated; few rows widen them (see ``FEW_ROWS``)."""
+    ratios = np.array([ratio_of(item) for item in items])
+    low, high = (float(np.quantile(ratios, quantile)) for quantile in QUANTILES)
+    networks = len({item.network for item in items})
+    if networks < FEW_ROWS:
+        low, high = float(ratios.min()) / 1.25, float(ratios.max()) * 1.25
+        if ratios.min() == ratios.max() == 1.0:
+            low, high = 1.0, 1.0
+    exact = float(np.mean([round(item.estimated) == item.measured for item in items]))
+    errors = [abs(item.estimated - item.measured) / max(item.measured, 1.0) for item in items if item.measured > 0]
+    return Residual(
+        low=float(f"{min(low, 1.0):.4g}"),
+        high=float(f"{max(high, 1.0):.4g}"),
+        rows=len(items),
+        networks=networks,
+        exact=float(f"{exact:.4g}"),
+        error=float(f"{np.mean(errors) if errors else 0.0:.4g}"),
+    )
+
+
+def ratio_of(item: Judged) -> float:
+    """Measured over estimated; counts of nothing compare as if one."""
+    return (item.measured + 1.0) / (item.estimated + 1.0) if item.estimated < 10 else item.measured / item.estimated
+
+
+# Ranges and provenance ---------------------------------------------------------------------------
+
+RANGED = ("n_in", "n_out", "reuse_factor", "input_bits", "weight_bits", "accum_bits")
+
+
+def ranges_of(samples: Sequence[Sample]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Lowest and highest of each property of the layers seen, by kind and class and by kind."""
+    seen: dict[str, list[Sample]] = {}
+    for sample in samples:
+        for name in (tool_class(sample.clock), "any"):
+            seen.setdefault(f"{kind_key(sample.row.stage)}|{name}", []).append(sample)
+    return {key: properties_of(members) for key, members in sorted(seen.items())}
+
+
+def properties_of(members: Sequence[Sample]) -> dict[str, tuple[float, float]]:
+    """Ranges over one group of samples."""
+    columns: dict[str, list[float]] = {
+        name: [float(getattr(s.row.stage, name)) for s in members] for name in RANGED
+    }
+    columns["clock_period_ns"] = [sample.row.clock_period_ns for sample in members]
+    return {name: (min(values), max(values)) for name, values in columns.items()}
+
+
+def outside(calibration: Calibration, stage: Stage, clock: Clock) -> list[str]:
+    """Plain statements of where a layer lies outside what the calibration saw; empty inside."""
+    kind = kind_key(stage)
+    seen = calibration.ranges.get(f"{kind}|{tool_class(clock)}")
+    if seen is None:
+        others = calibration.ranges.get(f"{kind}|any")
+        where = f"with {clock.tool.line} on {clock.family}" if others else "at all"
+        return [f"no layer of kind {kind!r} was seen {where}: figures follow the mechanism, not data"]
+    values = {name: float(getattr(stage, name)) for name in RANGED} | {"clock_period_ns": clock.period_ns}
+    relevant = [name for name in values if matters(name, stage)]
+    return [
+        f"{name} {values[name]:g} lies outside the calibrated {seen[name][0]:g} to {seen[name][1]:g}"
+        for name in relevant
+        if name in seen and not seen[name][0] <= values[name] <= seen[name][1]
+    ]
+
+
+def matters(name: str, stage: Stage) -> bool:
+    """Whether a property changes the hardware of this kind of layer."""
+    if name in ("weight_bits", "accum_bits", "reuse_factor", "n_out"):
+        return stage.kind in ("dense", "conv", "depthwise", "pointwise")
+    return True
+
+
+def provenance_of(samples: Sequence[Sample]) -> dict[str, dict[str, Any]]:
+    """Rows, networks, sources and licences behind each group of coefficients, by class."""
+    behind: dict[str, list[Row]] = {}
+    for sample in fit_rows(samples):
+        for part in sample.parts:
+            for name in (tool_class(sample.clock), "any"):
+                behind.setdefault(f"{part.group}|{name}", []).append(sample.row)
+    return {key: describe_rows(rows) for key, rows in sorted(behind.items())}
+
+
+def describe_rows(rows: Sequence[Row]) -> dict[str, Any]:
+    """Where a set of rows comes from."""
+    share = sum(row.redistributable for row in rows) / len(rows)
+    return {
+        "rows": len(rows),
+        "networks": len({row.network for row in rows}),
+        "redistributable": "all" if share == 1 else ("none" if share == 0 else f"{share:.0%} of rows"),
+        "sources": sorted({row.source for row in rows}),
+        "tools": sorted({str(row.tool) for row in rows}),
+        "parts": sorted({row.part for row in rows}),
+    }
+
+
+def calibrate(folder: Path, *, name: str = "own") -> Calibration:
+    """Fit coefficients and residuals from a folder of rows.
+
+    Raises ``DataError`` when the folder lacks ``layers.csv``, ``designs.csv`` or usable rows.
+    """
+    samples = [sample_of(row) for row in read_rows(folder)]
+    fits = [fit(samples, quantity) for quantity in FITTED]
+    names = sorted({key for one in fits for key in one.classes})
+    coefficients = {
+        key: {one.quantity: one.coefficients(key if key in one.classes else "any") for one in fits} for key in names
+    }
+    residuals = residuals_of(leave_one_out(samples))
+    content = Calibration(coefficients, residuals, ranges_of(samples), provenance_of(samples), name=name)
+    return Calibration(**{**vars(content), "digest": digest(calibration_json(content))[:8]})
+
+
+# On disk ---------------------------------------------------------------------------------------
+
+
+def calibration_json(calibration: Calibration) -> dict[str, Any]:
+    """A calibration as JSON types."""
+    return {
+        "schema": SCHEMA,
+        "name": calibration.name,
+        "digest": calibration.digest,
+        "coefficients": calibration.coefficients,
+        "residuals": {key: vars(residual) for key, residual in calibration.residuals.items()},
+        "ranges": calibration.ranges,
+        "provenance": calibration.provenance,
+    }
+
+
+def save_calibration(calibration: Calibration, path: Path) -> None:
+    """Write a calibration as JSON."""
+    write_json(path, calibration_json(calibration))
+
+
+@lru_cache(maxsize=8)
+def load_calibration(path: Path = SHIPPED) -> Calibration:
+    """Read a calibration; raises ``DataError`` when the file is not one of this version."""
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise DataError(f"{path} is not a calibration of schema {SCHEMA}; write one with the calibrate command")
+    return Calibration(
+        coefficients=content["coefficients"],
+        residuals={key: Residual(**fields) for key, fields in content["residuals"].items()},
+        ranges={
+            key: {name: (float(low), float(high)) for name, (low, high) in ranges.items()}
+            for key, ranges in content["ranges"].items()
+        },
+        provenance=content["provenance"],
+        digest=content["digest"],
+        name=content["name"],
+    )
+
+

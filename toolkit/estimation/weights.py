@@ -1,0 +1,178 @@
+"""What the integers of a weight matrix cost in hardware: zeros, signed digits, distinct constants per input.
+
+Under strategy Latency every weight is a constant. A constant with one nonzero digit in canonical
+signed digit (CSD) form is wiring (a negation if it is negative), two digits are one adder, three
+or more a multiplier; equal constants on the same input are built once. A multiplier takes a DSP
+when the wider operand has at least 11 bits and the narrower at least 5 (measured on Vivado HLS
+2019.2 to Vitis HLS 2024.2), else LUTs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+
+DSP_WIDER_BITS = 11  # a multiplier uses a DSP from this width of its wider operand
+DSP_NARROWER_BITS = 5  # and this width of its narrower one
+WIDEST = 65  # histograms are indexed by bits, 0 to 64
+
+
+@dataclass(frozen=True, eq=False)
+class WeightFacts:
+    """Facts of one weight matrix ``[n_in, n_out]`` of integers that decide area and cycles.
+
+    Histograms over distinct constants per input are indexed by the constant's width in bits:
+    unsigned bits if positive, two's complement if negative. ``terms`` is the number of nonzero
+    weights of each output, which is the number of leaves of its adder tree.
+    """
+
+    n_in: int
+    n_out: int
+    nonzeros: int
+    bias_nonzeros: int
+    terms: Integers  # [n_out]
+    used_inputs: int
+    negated: Integers  # distinct -2**k, by width
+    wired: int  # distinct +2**k
+    added: Integers  # distinct positive constants of two CSD digits, by width
+    subtracted: Integers  # distinct negative constants of two CSD digits, by width
+    multiplied: Integers  # distinct constants of three or more CSD digits, by width
+    magnitude_bits: float  # mean bit length of the nonzero magnitudes
+    used_bits: int  # two's complement bits that hold every weight
+    effective_bits: int  # sum over nonzero weights of the bits between first and last set bit, both included
+
+    @property
+    def adders(self) -> int:
+        """Two-input adders of all accumulation trees, biases included."""
+        return int(np.maximum(self.terms - 1, 0).sum()) + self.bias_nonzeros
+
+    @property
+    def longest(self) -> int:
+        """Leaves of the largest adder tree."""
+        return int(self.terms.max(initial=0))
+
+    @property
+    def multipliers(self) -> int:
+        """Distinct constants that need a multiplier."""
+        return int(self.multiplied.sum())
+
+    def dsp_multipliers(self, input_bits: int) -> int:
+        """How many of the multipliers go to DSPs for inputs of this width."""
+        return int(self.multiplied[dsp_widths(input_bits)].sum())
+
+
+@lru_cache(maxsize=64)
+def dsp_widths(input_bits: int) -> npt.NDArray[np.bool_]:
+    """For constants of width 0..64: whether the product with an input of ``input_bits`` uses a DSP."""
+    widths = np.arange(WIDEST)
+    wider, narrower = np.maximum(widths, input_bits), np.minimum(widths, input_bits)
+    return (wider >= DSP_WIDER_BITS) & (narrower >= DSP_NARROWER_BITS)
+
+
+def uses_dsp(first_bits: int, second_bits: int) -> bool:
+    """Whether a multiplier of two operands of these widths uses a DSP."""
+    return max(first_bits, second_bits) >= DSP_WIDER_BITS and min(first_bits, second_bits) >= DSP_NARROWER_BITS
+
+
+def weight_facts(kernel: Integers, bias: Integers | None = None, *, separate: bool = False) -> WeightFacts:
+    """Facts of a matrix ``[n_in, n_out]`` of integer weights.
+
+    ``separate`` is a depthwise kernel: each output has inputs of its own, so nothing is shared
+    between outputs and the tree of an output has at most ``n_in`` leaves.
+    """
+    rows = kernel.reshape(-1, 1) if separate else kernel
+    constants = distinct_per_row(rows)
+    digits, widths = csd_digits(constants), constant_bits(constants)
+    negative = constants < 0
+    magnitudes = np.abs(kernel[kernel != 0])
+    lowest, highest = int(kernel.min(initial=0)), int(kernel.max(initial=0))
+    return WeightFacts(
+        n_in=kernel.shape[0],
+        n_out=kernel.shape[1],
+        nonzeros=int(magnitudes.size),
+        bias_nonzeros=0 if bias is None else int(np.count_nonzero(bias)),
+        terms=np.count_nonzero(kernel, axis=0).astype(np.int64),
+        used_inputs=int(np.count_nonzero((kernel != 0).any(axis=1))),
+        negated=histogram(widths[(digits == 1) & negative]),
+        wired=int(np.count_nonzero((digits == 1) & ~negative)),
+        added=histogram(widths[(digits == 2) & ~negative]),
+        subtracted=histogram(widths[(digits == 2) & negative]),
+        multiplied=histogram(widths[digits >= 3]),
+        magnitude_bits=float(bit_length(magnitudes).mean()) if magnitudes.size else 0.0,
+        used_bits=signed_bits(lowest, highest),
+        effective_bits=int(effective_bits(magnitudes).sum()),
+    )
+
+
+def distinct_per_row(matrix: Integers) -> Integers:
+    """The distinct nonzero values of each row, rows one after the other."""
+    ordered = np.sort(matrix, axis=1)
+    first = np.ones(ordered.shape, bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    return ordered[first & (ordered != 0)]
+
+
+def histogram(widths: Integers) -> Integers:
+    """Counts of each width, 0 to 64 bits."""
+    return np.bincount(widths, minlength=WIDEST).astype(np.int64)
+
+
+def csd_digits(values: Integers) -> Integers:
+    """Nonzero digits of each value in canonical signed digit form: the set bits of ``3n xor n``.
+
+    >>> csd_digits(np.array([0, 4, 3, -7, 11, 45])).tolist()
+    [0, 1, 2, 2, 3, 4]
+    """
+    magnitudes = np.abs(values).astype(np.uint64)
+    return np.bitwise_count(magnitudes ^ (3 * magnitudes)).astype(np.int64)
+
+
+def bit_length(magnitudes: Integers) -> Integers:
+    """Bits of each nonnegative value; 0 for 0. Exact below 2**53."""
+    return np.frexp(magnitudes.astype(np.float64))[1].astype(np.int64)
+
+
+def constant_bits(values: Integers) -> Integers:
+    """Width HLS gives a constant: unsigned bits if positive, two's complement if negative.
+
+    >>> constant_bits(np.array([5, -8, -1, 0])).tolist()
+    [3, 4, 1, 0]
+    """
+    return np.where(values >= 0, bit_length(values), bit_length(-values - 1) + 1)
+
+
+def effective_bits(magnitudes: Integers) -> Integers:
+    """Bits from the first to the last set bit of each positive value (HGQ's bit count of a constant).
+
+    >>> effective_bits(np.array([1, 12, 5])).tolist()
+    [1, 2, 3]
+    """
+    lowest = magnitudes & -magnitudes
+    return bit_length(magnitudes) - bit_length(lowest) + 1
+
+
+def signed_bits(lowest: int, highest: int) -> int:
+    """Two's complement bits that hold ``lowest`` and ``highest``; unsigned ones when nothing is negative.
+
+    >>> signed_bits(-8, 7), signed_bits(0, 9)
+    (4, 4)
+    """
+    needed = max(highest, -lowest - 1, 0).bit_length()
+    return needed + (1 if lowest < 0 else 0)
+
+
+def block_bits(kernel: Integers, reuse_factor: int) -> int:
+    """Bits used by the last block of a Resource weight ROM, which is where HLS drops unused top bits.
+
+    The ROM of ``dense_resource`` packs ``ceil(n_in * n_out / RF)`` weights per word, outputs first;
+    the last one sits on top of the word. ``kernel`` is ``[n_in, n_out]``.
+    """
+    flat = kernel.T.reshape(-1)
+    blocks = -(-flat.size // reuse_factor)
+    last = flat[(blocks - 1) * reuse_factor :]
+    return signed_bits(int(last.min(initial=0)), int(last.max(initial=0)))
