@@ -34,12 +34,24 @@ from toolkit.hls.firmware import (
     parse_types,
 )
 from toolkit.hls.graph import graph_digest
+from toolkit.hls.project import MANIFEST, load_project
 from toolkit.precision import Precision
 from toolkit.records import Array, Graph, HlsProject, Layer, Tensor, Weight
 from toolkit.store import digest
 
 Shape = tuple[int, ...]
 Item = TypeVar("Item")
+
+
+def open_project(path: str | Path) -> HlsProject:
+    """A project written by :func:`toolkit.write_project`, or any hls4ml project folder.
+
+    Raises ``HlsError`` for a folder that is neither, or whose files are not those that were written.
+    """
+    folder = Path(path)
+    if (folder / MANIFEST).is_file() or not (folder / "firmware").is_dir():
+        return load_project(folder)
+    return read_folder(folder)
 
 
 def read_folder(path: Path) -> HlsProject:
