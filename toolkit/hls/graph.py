@@ -11,6 +11,8 @@ Conventions, for whoever interprets a graph:
 - Weights are in Keras' layout (``[n_in, n_out]``, ``[height, width, channels, filters]``) whatever
   transposition hls4ml stores them in, with the values the C++ holds: already quantized to their type.
 - ``attributes["weight_nzeros"]`` is the zero count hls4ml writes to ``parameters.h``.
+- ``attributes["product"]`` is hls4ml's product class (``mult``, ``weight_binary``, ...) and
+  ``attributes["type_names"]`` the C++ names of the types.
 - ``attributes["cpp_variables"]`` maps each output tensor to its C++ ``name``, ``type`` and ``size``.
 - A type is spelled as :class:`toolkit.precision.Precision` prints it.
 """
@@ -81,6 +83,8 @@ def read_layer(node: Any) -> Layer:
     attributes = {name: jsonable(value) for name, value in node.attributes.items() if is_plain(name, value)}
     attributes |= {f"{name}_nzeros": int(variable.nzeros) for name, variable in node.weights.items()}
     attributes["cpp_variables"] = {name: cpp_variable(variable) for name, variable in node.variables.items()}
+    attributes["type_names"] = {name: type_.name for name, type_ in node.types.items()}
+    attributes |= product_class(node)
     return Layer(
         name=node.name,
         kind=node.class_name,
@@ -91,6 +95,15 @@ def read_layer(node: Any) -> Layer:
         attributes=attributes,
         weights=weights,
     )
+
+
+def product_class(node: Any) -> dict[str, str]:
+    """``{"product": ...}``: hls4ml's product for the layer's weights; ``ap_uint<1>`` means -1 or +1 in some."""
+    weight = next((node.weights[name] for name in ("weight", "scale") if name in node.weights), None)
+    if weight is None or not node.inputs:
+        return {}
+    data = node.get_input_variable().type.precision
+    return {"product": str(node.model.config.backend.product_type(data, weight.type.precision))}
 
 
 def read_tensors(node: Any) -> list[Tensor]:
@@ -108,10 +121,19 @@ def read_tensors(node: Any) -> list[Tensor]:
 def read_weight(node: Any, name: str, variable: Any) -> Weight:
     """A weight in Keras' layout, quantized to the type that stores it."""
     precision = Precision.parse(spell(variable.type.precision, node.name, name))
-    values = np.asarray(variable.data, np.float64)
+    values = as_written(variable, precision)
     if name == "weight" and node.get_attr("_weights_transposed"):
         values = keras_layout(values)
     return Weight(variable.name, precision.quantize(values), str(precision))
+
+
+def as_written(variable: Any, precision: Precision) -> Array:
+    """Weight values after hls4ml printed them for the C++ to read, which rounds what is not on the type's grid."""
+    values = np.asarray(variable.data, np.float64)
+    off = values != precision.quantize(values)
+    written = values.copy()
+    written[off] = [float(variable.precision_fmt.format(value)) for value in values[off]]
+    return written
 
 
 def keras_layout(values: Array) -> Array:
