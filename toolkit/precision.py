@@ -169,7 +169,7 @@ def round_integers(scaled: npt.NDArray[np.float64], rounding: Rounding) -> npt.N
         case Rounding.RND_INF:
             return nearest_integers(scaled, ties_up=scaled > 0)
         case Rounding.RND_CONV:
-            return np.rint(scaled)
+            return np.asarray(np.rint(scaled), np.float64)
 
 
 def nearest_integers(scaled: npt.NDArray[np.float64], ties_up: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

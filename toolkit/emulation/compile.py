@@ -54,7 +54,7 @@ def compile_program(program: Program, *, every_layer: bool = False, count_overfl
         value = lower(b, op, values)
         if every_layer:
             value = b.force(value)
-        if every_layer and op.kind != "Input":
+        if every_layer:
             traced.append((op, op.outputs[0]))
         values |= dict.fromkeys(op.outputs, value)
         carriers[op.name] = b.widest if CARRIERS.index(b.widest) > CARRIERS.index(value.carrier) else value.carrier

@@ -65,18 +65,18 @@ class Emulator:
         """Puts out every layer and counts what leaves its type's range."""
         return make_engine(compile_program(self.program, every_layer=True, count_overflows=True))
 
-    def predict(self, x: Any) -> Any:
+    def predict(self, x: Any) -> Array:
         """Outputs for float inputs as the Keras model takes them: float32 ``[images, outputs]``.
 
-        ``x`` is an array, or a list of arrays for a model with several inputs; several outputs come as
-        a list. Raises ``DataError`` for shapes that do not fit or numbers that are not finite.
+        ``x`` is an array, or a list of arrays for a model with several inputs; several outputs stand side
+        by side. Raises ``DataError`` for shapes that do not fit or numbers that are not finite.
         """
         results, _ = self.engine.run(self.check(x))
         outputs = [flat(real(array, result)) for array, result in zip(results, self.compiled.results, strict=True)]
-        return outputs[0] if len(outputs) == 1 else outputs
+        return np.concatenate(outputs, axis=1).astype(np.float32)
 
     def trace(self, x: Any) -> dict[str, Array]:
-        """Every layer's output, as csim's trace names and shapes them: float32 ``[images, *shape]``."""
+        """Every layer's output, as csim's trace names and shapes them: float64 ``[images, *shape]``."""
         results, _ = self.tracing_engine.run(self.check(x))
         return layer_outputs(self.tracing_engine.compiled, results, len(self.program.outputs))
 
@@ -146,8 +146,8 @@ def check_input(name: str, array: Any, shape: tuple[int, ...]) -> Array:
 
 
 def real(integers: Array, result: Result) -> Array:
-    """Integers of a result as the float32 csim puts out."""
-    scaled: Array = np.ldexp(integers.astype(np.float64), -result.fraction_bits).astype(np.float32)
+    """Integers of a result as real numbers, float64."""
+    scaled: Array = np.ldexp(integers.astype(np.float64), -result.fraction_bits)
     return scaled
 
 
