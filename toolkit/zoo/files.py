@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -41,6 +42,6 @@ def explain(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if "Lambda" in text or "unsafe" in text or "safe_mode" in text:
         return "it contains a Lambda layer, whose Python code is not executed; replace it by layers"
-    if "Could not locate class" in text or "Unknown layer" in text or "Unknown object" in text:
-        return f"{text[:300]}; only classes of Keras, QKeras and toolkit, or imported beforehand and registered, load"
+    if missing := re.search(r"(?:Could not locate \w+|Unknown \w+:?) '?(\w+)", text):
+        return f"it contains {missing[1]}; only classes of Keras, QKeras and toolkit load, and those registered before"
     return text[:300]

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import qkeras
 from keras import ops
+from qkeras.utils import _add_supported_quantized_objects
 
 from toolkit.precision import Overflow, Precision, Rounding
 
@@ -245,5 +246,5 @@ def precision_of(quantizer: Any) -> Precision | None:
 def custom_objects() -> dict[str, Any]:
     """QKeras' objects by name, for legacy files that name them without a package; unlisted names stay Keras'."""
     objects: dict[str, Any] = {}
-    qkeras.utils._add_supported_quantized_objects(objects)
+    _add_supported_quantized_objects(objects)
     return objects

@@ -1,0 +1,89 @@
+"""The zoo: architectures by parameter count, seeds, registration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from toolkit.data import load_dataset
+from toolkit.errors import ConfigError, ModelError
+from toolkit.zoo import MODELS, build_model, zoo_model
+
+# Trainable parameters for 32x32x3 (convnet: 28x28x1) and ten classes.
+PARAMETERS = {"cifar10_cnn": 122_570, "convnet": 21_840, "separable_cnn": 73_541, "conv_bn_relu": 122_730}
+SHAPES = {"convnet": (28, 28, 1)}
+
+
+@pytest.fixture(params=list(MODELS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class TestContract:
+    """What every zoo model promises."""
+
+    def model(self, name: str, **options: Any) -> keras.Model:
+        return build_model(name, input_shape=SHAPES.get(name, (32, 32, 3)), classes=10, **options)
+
+    def test_parameter_count(self, name: str) -> None:
+        count = sum(int(np.prod(weight.shape)) for weight in self.model(name).trainable_variables)
+        assert count == PARAMETERS[name]
+
+    def test_functional_with_named_layers_and_logits(self, name: str) -> None:
+        model = self.model(name)
+        assert isinstance(model, keras.src.models.functional.Functional) and model.name == name
+        assert model.layers[-1].name == "logits" and model.layers[-1].activation is keras.activations.linear
+        assert model.output_shape == (None, 10)
+        assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+
+    def test_weights_come_from_the_seed(self, name: str) -> None:
+        first, again, other = (self.model(name, seed=seed).get_weights()[0] for seed in (1, 1, 2))
+        np.testing.assert_array_equal(first, again)
+        assert not np.array_equal(first, other)
+
+
+def test_the_callers_random_numbers_are_left_alone() -> None:
+    np.random.seed(5)
+    expected = np.random.random()
+    np.random.seed(5)
+    build_model("convnet", input_shape=(28, 28, 1), classes=10)
+    assert np.random.random() == expected
+
+
+@pytest.mark.parametrize("name", ["separable_cnn", "conv_bn_relu"])
+def test_small_images_are_padded(name: str) -> None:
+    model = build_model(name, load_dataset("digits"))
+    assert model.output_shape == (None, 10)
+
+
+def test_convnet_pools_before_relu() -> None:
+    kinds = [type(layer).__name__ for layer in build_model("convnet", input_shape=(28, 28, 1), classes=10).layers]
+    assert kinds[1:8] == ["Conv2D", "MaxPooling2D", "ReLU", "Conv2D", "SpatialDropout2D", "MaxPooling2D", "ReLU"]
+
+
+def test_registering_takes_a_decorator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.zoo.models.MODELS", dict(MODELS))
+
+    @zoo_model
+    def one_layer(x: Any, classes: int) -> Any:
+        """Nothing but a dense layer."""
+        return keras.layers.Dense(classes, name="logits")(keras.layers.Flatten()(x))
+
+    assert build_model("one_layer", load_dataset("digits")).count_params() == 650
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "words"),
+    [
+        (["convnett"], {}, ConfigError, 'did you mean "convnet"'),
+        (["convnet"], {"classes": 10}, ConfigError, "needs a dataset, or input_shape and classes"),
+        (["convnet"], {"input_shape": (8, 8, 1), "classes": 10}, ModelError, r"convnet cannot take .*\(8, 8, 1\)"),
+        (["cifar10_cnn"], {"input_shape": (8, 8, 1), "classes": 10}, ModelError, r"cannot take .*\(8, 8, 1\)"),
+    ],
+)
+def test_mistakes_are_named(arguments: list, options: dict, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        build_model(*arguments, **options)
