@@ -2,12 +2,12 @@
 
 from toolkit.baselines.engines import ENGINES, Runner, engine, measure_baseline
 from toolkit.baselines.evaluation import Evaluation, evaluate
-from toolkit.baselines.gpus import GPUS, Gpu
+from toolkit.baselines.gpu_model import validate_gpu_model
+from toolkit.baselines.gpus import Gpu, find_gpu, gpus
 from toolkit.baselines.workload import Kernel, count_macs, kernels
 
 __all__ = [
     "ENGINES",
-    "GPUS",
     "Evaluation",
     "Gpu",
     "Kernel",
@@ -15,6 +15,9 @@ __all__ = [
     "count_macs",
     "engine",
     "evaluate",
+    "find_gpu",
+    "gpus",
     "kernels",
     "measure_baseline",
+    "validate_gpu_model",
 ]

@@ -14,8 +14,18 @@ if TYPE_CHECKING:
 ANCHORS = ("Conv1D", "Conv2D", "DepthwiseConv2D", "DepthwiseConv1D", "SeparableConv2D", "Dense")
 # Elementwise layers that TensorRT and ONNX Runtime fuse into the kernel before them.
 FUSED = ("BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "Add", "Multiply")
-# No kernel at inference: views, regularizers, inputs.
-FREE = ("InputLayer", "Flatten", "Reshape", "Dropout", "SpatialDropout2D", "SpatialDropout1D", "Rescaling")
+# No kernel at inference: views, regularizers, inputs, and padding, which becomes the convolution's own.
+FREE = (
+    "InputLayer",
+    "Flatten",
+    "Reshape",
+    "Dropout",
+    "SpatialDropout2D",
+    "SpatialDropout1D",
+    "Rescaling",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+)
 
 
 @dataclass(frozen=True)
