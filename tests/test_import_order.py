@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "toolkit"
-ORDER = (
-    "errors process precision config records store data zoo training hls emulation estimation "
-    "baselines comparison doctor pipeline sweep pytest_plugin cli __main__"
-).split()
+ORDER = [
+    *("errors", "process", "precision", "config", "records", "store", "data", "zoo", "training", "hls", "emulation"),
+    *("estimation", "baselines", "comparison", "doctor", "pipeline", "sweep", "pytest_plugin", "cli", "__main__"),
+]
 
 
 def room(path: Path) -> str:

@@ -152,7 +152,8 @@ def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, path: 
         say(f"  {note}")
     emulator = emulate(project)
     judged = judge(emulator, dataset, float_model=trained.model)
-    say(f"{design.label}: emulated accuracy {judged.figures['accuracy'].value:.2%}, QKeras {quantized.accuracy.value:.2%}")
+    accuracy = judged.figures["accuracy"].value
+    say(f"{design.label}: accuracy {accuracy:.2%} emulated, {quantized.accuracy.value:.2%} in QKeras")
     records: list[Any] = [quantized, project, judged, estimate(project)]
     checks: list[CheckResult] = []
     count = None if design.proof.whole_split else design.proof.csim_count
