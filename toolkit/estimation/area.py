@@ -167,11 +167,11 @@ def rom_brams(depth: int, bits: int) -> int:
     """BRAM 18 Kb that HLS counts for a memory of ``depth`` words of ``bits`` bits.
 
     512 x 36, 1024 x 18 or 2048 x 9; a depth a little above 1,024 takes slices of 36 bits made of
-    two blocks for the first 1,024 words and one for the rest, and single blocks of 9, 4, 2 and 1
-    bits for the bits left over. Up to 1,024 bits are LUTs.
+    two blocks for the first 1,024 words and one for the rest, and blocks of 9 bits for the bits
+    left over. Below 1,024 bits it is LUTs.
 
-    >>> rom_brams(512, 160), rom_brams(1024, 64), rom_brams(1152, 446), rom_brams(108, 6)
-    (5, 4, 39, 0)
+    >>> rom_brams(512, 160), rom_brams(1024, 64), rom_brams(1152, 445), rom_brams(108, 6)
+    (5, 4, 38, 0)
     """
     if depth * bits < ROM_IN_LUT_BITS or bits < 1:
         return 0
@@ -180,20 +180,11 @@ def rom_brams(depth: int, bits: int) -> int:
     if depth <= 1024:
         return math.ceil(bits / 18)
     if depth <= 1536:
-        return 3 * (bits // 36) + left_over_brams(bits % 36)
+        return 3 * (bits // 36) + math.ceil(bits % 36 / 9)
     for words, width in ((2048, 9), (4096, 4), (8192, 2)):
         if depth <= words:
             return math.ceil(bits / width)
     return bits * math.ceil(depth / 16384)
-
-
-def left_over_brams(bits: int) -> int:
-    """Blocks of 9, 4, 2 and 1 bits that add up to ``bits``."""
-    count = 0
-    for width in (9, 4, 2, 1):
-        count += bits // width
-        bits %= width
-    return count
 
 
 def softmax_brams(stage: Stage, tool: Tool) -> int:
@@ -285,11 +276,20 @@ def kernel_part(stage: Stage, clock: Clock) -> Part:
 
 
 def constant_kernel(stage: Stage, clock: Clock) -> Part:
-    """Constant multipliers and adder trees, every product at once."""
+    """Constant multipliers and adder trees, every product at once.
+
+    Under Resource with RF 1 (initiation interval above 1) HLS registers the products and the
+    result, under Latency a late level of the trees and, in a design of one layer, the input.
+    """
+    outputs = float(stage.n_out * stage.accum_bits)
+    if stage.strategy == "resource":
+        crossing = {f"folded_{name}": bits for name, bits in cut_products(stage, 1).items()}
+        return Part("kernel_constant", arithmetic(stage), {"folded_output_bits": outputs, **crossing})
+    depth = kernel_cycles(stage, clock).depth
     registers = {
-        "input_register": held_input(stage) if stage.reuse_factor == 1 else 0.0,
-        "output_bits": float(stage.n_out * stage.accum_bits),
-        **cut_products(stage, kernel_cycles(stage, clock).depth),
+        "input_register": held_input(stage) if stage.reuse_factor == 1 or depth == 0 else 0.0,
+        "output_bits": outputs if depth else 0.0,
+        **cut_products(stage, depth),
     }
     return Part("kernel_constant", arithmetic(stage), registers)
 
@@ -319,7 +319,7 @@ def arithmetic(stage: Stage) -> Features:
 
 def arithmetic_without_weights(stage: Stage) -> Features:
     """The same of weights that are not known: none zero, one in three a shift-add, the others multipliers."""
-    products = stage.n_in * (1 if stage.kind == "depthwise" else stage.n_out)
+    products = stage.n_in * stage.n_out
     width = stage.input_bits + stage.weight_bits
     dsp = min(constant_dsp_without_weights(stage), products)
     return {
@@ -391,23 +391,34 @@ def cut_products(stage: Stage, cuts: int) -> Features:
         share = 1.0 if product_uses_dsp(stage, stage.weight_bits - 1) else 0.0
     else:
         products = facts.nonzeros
-        distinct = facts.wired + int(
-            facts.negated.sum() + facts.added.sum() + facts.subtracted.sum() + facts.multiplied.sum()
-        )
-        share = dsp_constants(stage) / max(distinct, 1)
+        share = dsp_constants(stage) / max(distinct_constants(stage), 1)
     bits = products * stage.accum_bits * cuts
     return {"cut_dsp_bits": bits * share, "cut_lut_bits": bits * (1 - share)}
 
 
+def distinct_constants(stage: Stage) -> int:
+    """Distinct nonzero constants per input, summed over inputs."""
+    facts = stage.facts
+    if facts is None:
+        return stage.n_in * stage.n_out
+    counted = (facts.negated, facts.added, facts.subtracted, facts.multiplied)
+    return facts.wired + int(sum(int(widths.sum()) for widths in counted))
+
+
 def shared_kernel_part(stage: Stage) -> Part:
-    """Latency with fewer multipliers than products: the same sums, multiplexed products, a state machine."""
-    features = arithmetic(stage)
+    """Latency with fewer multipliers than products: the same sums, multiplexed products, a state machine.
+
+    While the products take their turns at the multipliers, the other constants' results wait in
+    registers; with one turn nothing waits.
+    """
     count = float(multipliers(stage))
-    lut = {**features, "shared_products": count, "dsp": float(kernel_dsp(stage))}
+    turns = math.ceil(count / stage.multiplier_limit)
+    lut = {**arithmetic(stage), "shared_products": count, "dsp": float(kernel_dsp(stage))}
     facts = stage.facts
     products = float(facts.nonzeros if facts else stage.n_in * stage.n_out)
     ff = {
         "product_bits": products * stage.accum_bits,
+        "waiting_bits": distinct_constants(stage) * stage.accum_bits * (1 - 1 / max(turns, 1)),
         "shared_products": count,
         "input_bits": float(stage.n_in * stage.input_bits),
         "output_bits": float(stage.n_out * stage.accum_bits),
@@ -423,18 +434,23 @@ def multiplexer_lut_per_bit(inputs: int) -> float:
 
 
 def resource_kernel_part(stage: Stage) -> Part:
-    """ROM-fed multipliers: input and accumulator multiplexers, accumulators, indices."""
+    """ROM-fed multipliers: input and accumulator multiplexers, accumulators, indices.
+
+    With RF above ``n_in`` every block adds to an accumulator chosen among all outputs; below it,
+    every block picks one of RF inputs; at ``n_in`` all blocks share that choice.
+    """
     blocks, factor = stage.block_factor, stage.reuse_factor
     steps = factor / stage.n_in
     accumulators, inputs = stage.n_out * stage.accum_bits, stage.n_in * stage.input_bits
     above = factor > stage.n_in
     chosen = multiplexer_lut_per_bit(stage.n_out) * stage.accum_bits if above and steps > 2 else 0.0
-    picked = 0.0 if above else multiplexer_lut_per_bit(factor) * stage.input_bits
+    picked = 0.0 if above else 0.275 * factor * stage.input_bits
+    input_choices = 1 if factor == stage.n_in else blocks
     no_dsp = blocks - resource_dsp(stage)
     held = "outer" if stage.outer else ("dense" if stage.kind == "dense" else "window")
     lut = {
         "accumulator_multiplexers": blocks * chosen,
-        "input_multiplexers": blocks * picked,
+        "input_multiplexers": input_choices * picked,
         "block_accum_bits": blocks * stage.accum_bits if not (above and steps > 2) else 0.0,
         "accumulator_bits": float(accumulators),
         f"input_bits_{held}": float(inputs),

@@ -12,6 +12,7 @@ What ships is ``coefficients.json``; :func:`calibrate` refits it from a folder o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +36,8 @@ SCHEMA = 1
 FITTED = ("lut", "ff")
 CHECKED = ("latency_cycles", "interval_cycles", "dsp", "bram_18k", "lut", "ff")
 PRIOR_WEIGHT = 0.01  # a coefficient twice its prior weighs as much as one row with an error of 10 %
+ROBUST_ERROR = 0.15  # relative error from which a row's weight falls (Huber)
+ROBUST_ROUNDS = 4
 SMALLEST = 20.0  # errors below so many LUTs or FFs count as if of this many
 QUANTILES = (0.05, 0.95)
 FEW_ROWS = 20  # with fewer rows an interval covers every residual and a quarter more
@@ -91,8 +94,22 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
         "copy": {"channel_bits": 0.05, "one": 80.0},
     },
     "ff": {
-        "kernel_constant": {"input_register": 1.0, "output_bits": 0.5, "cut_dsp_bits": 0.15, "cut_lut_bits": 0.08},
-        "kernel_shared": {"product_bits": 0.7, "shared_products": 1.0, "input_bits": 0.5, "output_bits": 1.0},
+        "kernel_constant": {
+            "input_register": 1.0,
+            "output_bits": 0.1,
+            "cut_dsp_bits": 0.19,
+            "cut_lut_bits": 0.1,
+            "folded_output_bits": 1.0,
+            "folded_cut_dsp_bits": 0.5,
+            "folded_cut_lut_bits": 0.05,
+        },
+        "kernel_shared": {
+            "product_bits": 0.1,
+            "waiting_bits": 0.6,
+            "shared_products": 1.0,
+            "input_bits": 0.5,
+            "output_bits": 1.0,
+        },
         "kernel_resource": {
             "accumulator_bits": 1.0,
             "block_bits_above": 1.0,
@@ -155,21 +172,27 @@ class Calibration:
 
 
 def tool_class(clock: Clock) -> str:
-    """Tool line and device family, the unit that coefficients are fitted for."""
-    return f"{clock.tool.line}/{clock.family}"
+    """Tool line and device family, the unit that coefficients are fitted for.
+
+    Vivado HLS counts an adder of w bits as w LUTs on Virtex and Alveo UltraScale+, as w + 7 on Zynq.
+    """
+    zynq = clock.part.lower().startswith(("xczu", "xck"))
+    return f"{clock.tool.line}/{'zynq ' if zynq and not clock.tool.vitis else ''}{clock.family}"
 
 
 def clock_of(row: Row) -> Clock:
     """The clock a row was synthesised for."""
-    return Clock(row.clock_period_ns, row.tool, row.family, row.uncertainty_ns)
+    return Clock(row.clock_period_ns, row.tool, row.family, row.uncertainty_ns, row.part)
 
 
 def kind_key(stage: Stage) -> str:
     """Kind of layer in residuals and tables: strategy and io type told apart where they change the hardware."""
     io = "stream" if stage.stream else "parallel"
     if stage.kind in ("dense", "conv", "depthwise", "pointwise"):
-        style = "resource" if stage.resource else ("latency" if stage.strategy != "distributed_arithmetic" else "da")
-        return f"{stage.kind} {style} {io}"
+        style = {"distributed_arithmetic": "da"}.get(stage.strategy, stage.strategy)
+        style += " rf1" if stage.strategy == "resource" and not stage.resource else ""
+        unknown = " (weights unknown)" if stage.facts is None else ""
+        return f"{stage.kind} {style} {io}{unknown}"
     return f"{stage.kind} {io}"
 
 
@@ -234,8 +257,13 @@ def fit_rows(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def teaches(row: Row) -> bool:
-    """Whether a row is of released hls4ml code and, for constant kernels, comes with its weights."""
+    """Whether a row is of released hls4ml code and, for constant kernels, comes with its weights.
+
+    HGQ networks are left out: every input has a width of its own, which the nominal type overstates.
+    """
     stage = row.stage
+    if "hgq" in row.network.lower():
+        return False
     released = "development" not in row.fields.get("implementation", "") and "hls4ml-data" not in row.source
     constant = stage.kind in ("dense", "conv", "depthwise") and not stage.resource
     return released and (not constant or stage.facts is not None)
@@ -276,21 +304,26 @@ def normal_of(matrix: Floats, measured: Floats, weights: Floats) -> Normal:
     return Normal(scaled.T @ scaled, scaled.T @ (measured * weights))
 
 
-def solve(normal: Normal, prior: Floats, start: Floats | None = None, rounds: int = 400) -> Floats:
-    """Non-negative coefficients that minimise relative errors and distance to the prior (coordinate descent)."""
-    scale = np.maximum(prior, 1e-3)
+def solve(normal: Normal, prior: Floats, scale: Floats) -> Floats:
+    """Non-negative coefficients that minimise relative errors and distance to the prior in units of ``scale``.
+
+    Solved by an active set on the normal equations.
+    """
     gram = normal.gram + np.diag(PRIOR_WEIGHT / scale**2)
     moment = normal.moment + PRIOR_WEIGHT * prior / scale**2
-    values = prior.copy() if start is None else start.copy()
-    diagonal = np.diag(gram).copy()
-    for _ in range(rounds):
-        before = values.copy()
-        for column in range(values.size):
-            rest = moment[column] - gram[column] @ values + diagonal[column] * values[column]
-            values[column] = max(0.0, rest / diagonal[column])
-        if np.max(np.abs(values - before) / scale) < 1e-5:
+    free = np.ones(prior.size, bool)
+    values = np.zeros(prior.size)
+    for _ in range(3 * prior.size):
+        values[:] = 0.0
+        values[free] = np.linalg.solve(gram[np.ix_(free, free)], moment[free])
+        if (values < 0).any():
+            free &= values > 0
+            continue
+        wanted = ~free & (moment - gram @ values > 1e-9 * np.abs(moment))
+        if not wanted.any():
             break
-    return values
+        free[np.flatnonzero(wanted)[np.argmax((moment - gram @ values)[wanted])]] = True
+    return np.maximum(values, 0.0)
 
 
 def prior_vector(quantity: str) -> Floats:
@@ -298,13 +331,11 @@ def prior_vector(quantity: str) -> Floats:
     return np.array([PRIORS[quantity][group][feature] for group, feature in columns_of(quantity)])
 
 
-def row_weights(samples: Sequence[Sample], measured: Floats, *, balanced: bool) -> Floats:
-    """Weights of relative errors; ``balanced`` lets every source count alike, whatever its number of rows."""
-    weights = 1.0 / np.maximum(measured, SMALLEST)
-    if not balanced:
-        return weights
-    sources = [sample.row.source for sample in samples]
-    return np.asarray(weights / np.sqrt([sources.count(source) / 10 for source in sources]), np.float64)
+def source_balance(samples: Sequence[Sample]) -> Floats:
+    """Weights that keep a source with many rows of one kind of layer from drowning the others."""
+    keys = [(sample.row.source, kind_key(sample.row.stage)) for sample in samples]
+    counts = Counter(keys)
+    return np.array([(10.0 / max(counts[key], 10)) ** 0.25 for key in keys])
 
 
 @dataclass(frozen=True, eq=False)
@@ -350,23 +381,39 @@ class FitSession:
         self.classes = sorted({tool_class(sample.clock) for sample in self.samples})
         self.networks = np.array([sample.row.network for sample in self.samples])
         self.member = {name: np.array([tool_class(s.clock) == name for s in self.samples]) for name in self.classes}
-        self.weights_any = row_weights(self.samples, self.measured, balanced=True)
-        self.weights_own = row_weights(self.samples, self.measured, balanced=False)
-        self.normals = {name: self.normal(self.member[name], self.weights_own) for name in self.classes}
-        self.normal_any = self.normal(np.ones(len(self.samples), bool), self.weights_any)
-        self.full = self.solve_all({name: self.normals[name] for name in self.classes}, self.normal_any, None)
+        self.balance = source_balance(self.samples)
+        self.weights_own = 1.0 / np.maximum(self.measured, SMALLEST)
+        self.weights_any = self.weights_own * self.balance
+        for _ in range(ROBUST_ROUNDS):
+            self.normals = {name: self.normal(self.member[name], self.weights_own) for name in self.classes}
+            self.normal_any = self.normal(np.ones(len(self.samples), bool), self.weights_any)
+            self.full = self.solve_all(self.normals, self.normal_any)
+            self.doubt()
+
+    def doubt(self) -> None:
+        """Weigh samples far from the fit less (Huber), so that a row that breaks the mechanism does not bend it."""
+        own = np.array([self.full.classes[tool_class(sample.clock)] for sample in self.samples])
+        for weights, predicted in (
+            (self.weights_any, self.matrix @ self.full.classes["any"]),
+            (self.weights_own, (self.matrix * own).sum(axis=1)),
+        ):
+            error = np.abs(predicted - self.measured) / np.maximum(self.measured, SMALLEST)
+            limited = np.minimum(1.0, ROBUST_ERROR / np.maximum(error, 1e-9))
+            base = 1.0 / np.maximum(self.measured, SMALLEST)
+            share = self.balance if weights is self.weights_any else 1.0
+            weights[:] = base * share * np.sqrt(limited)
 
     def normal(self, chosen: npt.NDArray[np.bool_], weights: Floats) -> Normal:
         """Normal equations of the chosen samples."""
         return normal_of(self.matrix[chosen], self.measured[chosen], weights[chosen])
 
-    def solve_all(self, normals: Mapping[str, Normal], normal_any: Normal, start: Fit | None) -> Fit:
+    def solve_all(self, normals: Mapping[str, Normal], normal_any: Normal) -> Fit:
         """Solve for all classes together, then for each."""
-        over_all = solve(normal_any, prior_vector(self.quantity), None if start is None else start.classes["any"])
-        classes = {"any": over_all}
-        for name, normal in normals.items():
-            classes[name] = solve(normal, over_all, None if start is None else start.classes[name])
-        return Fit(self.quantity, classes)
+        physical = prior_vector(self.quantity)
+        over_all = solve(normal_any, physical, physical)
+        scale = np.maximum(over_all, 0.3 * physical)
+        classes = {name: solve(normal, over_all, scale) for name, normal in normals.items()}
+        return Fit(self.quantity, {"any": over_all, **classes})
 
     def without(self, network: str) -> Fit:
         """The fit without one network's rows."""
@@ -379,7 +426,7 @@ class FitSession:
             name: self.normals[name].without(self.normal(chosen & self.member[name], self.weights_own))
             for name in touched
         }
-        fitted = self.solve_all(normals, normal_any, self.full)
+        fitted = self.solve_all(normals, normal_any)
         return Fit(self.quantity, {**self.full.classes, **fitted.classes})
 
 
@@ -450,6 +497,12 @@ def shipped_estimates(samples: Sequence[Sample], calibration: Calibration) -> li
     return judge(samples, estimator)
 
 
+def judged_quantities(sample: Sample) -> tuple[str, ...]:
+    """Quantities that a row can judge: a module inside a layer has no cycles of its own in the models."""
+    whole_layer = sample.row.role == "layer" or sample.row.fields.get("layer_kind") == "dense_kernel"
+    return CHECKED if whole_layer else CHECKED[2:]
+
+
 def judge(samples: Sequence[Sample], estimator: Estimator) -> list[Judged]:
     """Estimates of every quantity beside the measurements of each sample."""
     return [
@@ -466,7 +519,7 @@ def judge(samples: Sequence[Sample], estimator: Estimator) -> list[Judged]:
             redistributable=sample.row.redistributable,
         )
         for sample in samples
-        for quantity in CHECKED
+        for quantity in judged_quantities(sample)
         if (measured := measured_quantity(sample.row, quantity)) is not None
     ]
 

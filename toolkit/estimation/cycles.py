@@ -34,6 +34,7 @@ class Clock:
     tool: Tool
     family: str
     uncertainty_ns: float | None = None
+    part: str = ""
 
     @property
     def usable_ns(self) -> float:

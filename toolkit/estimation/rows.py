@@ -127,8 +127,10 @@ def walk_maps(layers: list[dict[str, str]]) -> dict[str, dict[str, str]]:
 
 
 def usable(fields: Text) -> bool:
-    """Whether a row is a sound result of a kind some model covers."""
-    return fields.get("status", "ok") == "ok" and fields.get("layer_kind", "") in KIND_OF_ROW
+    """Whether a row is a sound result of a kind some model covers, with the sizes of its matrix known."""
+    kind = fields.get("layer_kind", "")
+    sized = bool(fields.get("n_in")) or kind not in ("dense", "dense_kernel", "conv2d", "conv1d")
+    return fields.get("status", "ok") == "ok" and kind in KIND_OF_ROW and sized
 
 
 def read_row(fields: Text, designs: Mapping[str, Text], folder: Path) -> Row | None:
@@ -194,8 +196,8 @@ def stage_of_row(fields: Text, folder: Path, *, alone: bool) -> Stage:
         strategy=(fields.get("strategy") or "latency").lower(),
         io_type=fields.get("io_type") or "io_parallel",
         reuse_factor=whole(fields, "reuse_factor", 1),
-        n_in=whole(fields, "n_in", in_height * in_width * channels),
-        n_out=whole(fields, "n_out", whole(fields, "n_in", 1)),
+        n_in=whole(fields, "n_in", kernel_inputs(fields, kind, in_height * in_width * channels)),
+        n_out=whole(fields, "n_out", channels if kind == "depthwise" else whole(fields, "n_in", 1)),
         in_height=in_height,
         in_width=in_width,
         in_channels=channels,
@@ -215,6 +217,11 @@ def stage_of_row(fields: Text, folder: Path, *, alone: bool) -> Stage:
         **row_types(fields, source, weight, accum, result),
     )
     return with_row_weights(stage, fields, folder)
+
+
+def kernel_inputs(fields: Text, kind: str, elements: int) -> int:
+    """Inputs of one output: the kernel's pixels for a depthwise convolution, every element otherwise."""
+    return whole(fields, "kernel_h", 1) * whole(fields, "kernel_w", 1) if kind == "depthwise" else elements
 
 
 def row_types(

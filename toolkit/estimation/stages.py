@@ -160,7 +160,7 @@ class Stage:
     @property
     def multiplier_limit(self) -> int:
         """Multipliers hls4ml allows the Latency kernel: ``ceil(n_in * n_out / RF) - floor(zeros / RF)``, at least 1."""
-        products = self.n_in if self.kind == "depthwise" else self.n_in * self.n_out
+        products = self.n_in * self.n_out
         return max(1, math.ceil(products / self.reuse_factor) - self.zeros // self.reuse_factor)
 
 
