@@ -208,7 +208,7 @@ def stage_of_row(fields: Text, folder: Path, *, alone: bool) -> Stage:
         kernel_width=whole(fields, "kernel_w", whole(fields, "pool_w", 1)),
         stride_height=whole(fields, "stride_h", 1),
         stride_width=whole(fields, "stride_w", 1),
-        padding=tuple(whole(fields, f"pad_{side}", 0) for side in ("top", "bottom", "left", "right")),  # type: ignore[arg-type]
+        padding=row_padding(fields),
         parallel_outputs=whole(fields, "parallelization_factor", 1),
         operation=row_operation(fields),
         multiplier=forced_multiplier(fields),
@@ -217,6 +217,16 @@ def stage_of_row(fields: Text, folder: Path, *, alone: bool) -> Stage:
         **row_types(fields, source, weight, accum, result),
     )
     return with_row_weights(stage, fields, folder)
+
+
+def row_padding(fields: Text) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right padding; from the sizes of both maps, the smaller half first, where not given."""
+    if fields.get("pad_top"):
+        top, bottom, left, right = (whole(fields, f"pad_{side}", 0) for side in ("top", "bottom", "left", "right"))
+        return top, bottom, left, right
+    rows = max(whole(fields, "out_height", 0) - whole(fields, "in_height", 0), 0)
+    columns = max(whole(fields, "out_width", 0) - whole(fields, "in_width", 0), 0)
+    return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
 
 
 def kernel_inputs(fields: Text, kind: str, elements: int) -> int:

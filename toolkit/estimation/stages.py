@@ -173,13 +173,25 @@ def kind_of(layer: Layer) -> str:
 
 def stages_of(graph: Graph, config: HlsConfig) -> tuple[Stage, ...]:
     """The stages of a converted graph, in its order; inputs and in-place reshapes included as kinds of no cost."""
-    return tuple(stage_of(layer, graph, config) for layer in graph.layers)
+    same = aliases(graph) if config.io_type == "io_stream" else {}
+    return tuple(stage_of(layer, graph, config, same) for layer in graph.layers)
 
 
-def stage_of(layer: Layer, graph: Graph, config: HlsConfig) -> Stage:
-    """One layer of a graph as a stage."""
+def aliases(graph: Graph) -> dict[str, str]:
+    """Outputs of in-place reshapes -> the stream they are."""
+    same: dict[str, str] = {}
+    for layer in graph.layers:
+        if layer.kind in ("Reshape", "Flatten", "FinalReshape") and layer.inputs:
+            for name in layer.outputs:
+                same[name] = same.get(layer.inputs[0], layer.inputs[0])
+    return same
+
+
+def stage_of(layer: Layer, graph: Graph, config: HlsConfig, same: Mapping[str, str]) -> Stage:
+    """One layer of a graph as a stage; ``same`` maps the names of in-place reshapes to the stream they are."""
     kind = kind_of(layer)
-    tensor_in = graph.tensors.get(layer.inputs[0]) if layer.inputs else None
+    source = layer.inputs[0] if layer.inputs else ""
+    tensor_in = graph.tensors.get(same.get(source, source))
     given = tensor_in or graph.tensors[layer.outputs[0]]
     made = graph.tensors[layer.outputs[0]]
     stage = Stage(
