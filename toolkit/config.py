@@ -228,6 +228,25 @@ class HlsConfig(Section):
     """Input/output pairs written to ``tb_data`` when inputs are given."""
 
 
+class EstimateConfig(Section):
+    """``[estimate]``: how latency and resources are estimated without vendor tools."""
+
+    tool: str | None = None
+    """HLS tool to estimate for, such as "vitis_hls 2023.2" or "vivado_hls 2020.1"; default: by the project's backend."""
+    fifo_simulation: bool = True
+    """Simulate streamed designs token by token: stalls, the FIFO depths needed, deadlocks."""
+    images: Annotated[int, Field(ge=2, le=16)] = 2
+    """Images simulated back to back; the interval is the time between the last two."""
+    clock_uncertainty_percent: Annotated[float, Field(ge=0, lt=100)] | None = None
+    """Share of the clock period the tool keeps back; default: the tool's own (12.5 in Vivado HLS, 27 in Vitis HLS)."""
+    calibration: Path | None = None
+    """Coefficients of your own, as ``toolkit estimate --calibrate`` writes them; default: the shipped ones."""
+    devices: Path | None = None
+    """TOML file with further parts, in the form of the shipped device table."""
+    static_power_w: Annotated[float, Field(ge=0)] | None = None
+    """Static power in W for the energy estimate; default: 2.3 uW per LUT of the part, an assumption."""
+
+
 class BaselineConfig(Section):
     """``[[baselines]]``: one float or integer engine to measure."""
 
@@ -367,7 +386,7 @@ def explain(section: type[BaseModel], error: ValidationError) -> str:
 
 def explain_one(section: type[BaseModel], item: Any) -> str:
     path = [str(part) for part in item["loc"] if "[" not in str(part)]  # no names of union members
-    key = ".".join(path) if section in (DesignFile, DesignConfig) else ".".join([section.__name__, *path])
+    key = ".".join(path) if issubclass(section, DesignFile | DesignConfig) else ".".join([section.__name__, *path])
     match item["type"]:
         case "extra_forbidden":
             known = known_keys(section, path[:-1])
@@ -392,4 +411,4 @@ def known_keys(section: type[BaseModel], path: list[str]) -> list[str]:
             if isinstance(candidate, type) and issubclass(candidate, BaseModel):
                 section = candidate
     keys = set(section.model_fields)
-    return sorted(keys | set(DESIGN_SECTIONS) if section is DesignFile else keys)
+    return sorted(keys | set(DESIGN_SECTIONS) if issubclass(section, DesignFile) else keys)

@@ -1,0 +1,48 @@
+"""Points that cost next to nothing, for tests of everything around an evaluation.
+
+Importable by worker processes. ``$CHEAP_LOG`` names a file that receives a line when a point begins
+and when it ends; ``$CHEAP_SECONDS`` makes a point take that long.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.records import Figure
+from toolkit.sweep.points import PointRecord
+from toolkit.sweep.space import Point
+
+
+def figures(point: Point) -> dict[str, Figure]:
+    """A trade-off between bits and reuse factor."""
+    bits, factor = point.design.quantization.weight_bits, point.design.hls.reuse_factor
+    values = {
+        "accuracy": (1 - 2.0**-bits, "fraction", "emulation"),
+        "latency_us": (factor * point.design.hls.clock_period_ns / 10, "us", "model"),
+        "dsp": (64 / factor * bits, "", "model"),
+        "utilization_percent": (100 * bits / factor / 4, "percent", "model"),
+    }
+    return {name: Figure(float(value), unit, source) for name, (value, unit, source) in values.items()}
+
+
+def log(event: str, point: Point) -> None:
+    if path := os.environ.get("CHEAP_LOG"):
+        with Path(path).open("a") as stream:
+            stream.write(f"{event} {point.digest}\n")
+
+
+def evaluate(point: Point, bar: Sequence[float]) -> PointRecord:
+    """A complete point."""
+    log("begin", point)
+    time.sleep(float(os.environ.get("CHEAP_SECONDS", "0")))
+    log("end", point)
+    return PointRecord(point, "complete", figures(point), facts={"test set": "cheap"})
+
+
+def prove(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
+    """Equal."""
+    return {"equal": True, "images": images}

@@ -1,0 +1,4 @@
+"""stub"""
+from toolkit.sweep.points import PointRecord
+def evaluate_point(point, bar): 
+    raise NotImplementedError
