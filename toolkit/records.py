@@ -257,6 +257,7 @@ class LayerEstimate:
     bram_18k: Figure
     uram: Figure
     notes: tuple[str, ...] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)  # further figures, by name (macs, weight_bits, bops)
 
 
 @dataclass(frozen=True)
@@ -266,6 +267,10 @@ class FifoEstimate:
     name: str
     default_depth: int
     needed_depth: int
+    bits: int = 0  # of one token
+    peak_depth: int = 0  # most tokens an unbounded FIFO held; what hls4ml's cosim-based optimisation takes
+    default_bram_18k: int = 0
+    needed_bram_18k: int = 0
 
 
 @dataclass(frozen=True)
