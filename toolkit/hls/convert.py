@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -68,7 +66,6 @@ def convert(model: Any, config: HlsConfig) -> Conversion:
         overrides = layer_overrides(config, layers, keras_model)
         layers, notes = choose_reuse_factors(config, overrides, layers)
         model_graph = build_settled(config, overrides, layers, inputs, outputs, keras_model)
-        check_built(config, model_graph)
         graph = name_sources(read_graph(model_graph), layers)
     return Conversion(model_graph, graph, keras_model, log.getvalue(), tuple(notes))
 
@@ -238,20 +235,16 @@ def choose_reuse_factors(
 ) -> tuple[list[LayerDict], list[str]]:
     """Give every matrix product its strategy and reuse factor.
 
-    Raises ``ConfigError`` listing every layer whose reuse factor hls4ml would move, with the valid
-    neighbours, or, with ``invalid_reuse_factor="nearest"``, moves it and returns a note for each.
+    Raises ``ConfigError`` listing every layer whose reuse factor hls4ml would move or compute wrongly,
+    with the valid neighbours, or, with ``invalid_reuse_factor="nearest"``, moves it and returns a note
+    for each.
     """
-    problems, notes = [], []
+    problems: list[str] = []
+    notes: list[str] = []
     for layer in layers:
         override = overrides.get(layer["name"], LayerHlsConfig())
-        strategy = override.strategy or config.strategy
-        if strategy == "distributed_arithmetic" and layer["class_name"] not in ("Dense", "Conv1D", "Conv2D"):
-            if override.strategy:
-                raise ConfigError(
-                    f"hls.layers.{layer['name']}.strategy: distributed_arithmetic is for Dense, Conv1D and Conv2D, "
-                    f"got a {layer['class_name']}"
-                )
-            strategy = "Latency"
+        strategy, note = choose_strategy(config, override, layer)
+        notes += [note] if note else []
         factor = override.reuse_factor or config.reuse_factor
         if layer["class_name"] in MATRIX_KINDS:
             factor, problem, note = choose_reuse_factor(config, layer, strategy, factor)
@@ -263,6 +256,29 @@ def choose_reuse_factors(
     return layers, notes
 
 
+def choose_strategy(config: HlsConfig, override: LayerHlsConfig, layer: LayerDict) -> tuple[str, str | None]:
+    """The strategy of a layer; Latency, with a note, where the model's is not available.
+
+    Raises ``ConfigError`` when the user named it for this very layer.
+    """
+    kind, strategy = layer["class_name"], override.strategy or config.strategy
+    reason = unavailable(config.io_type, kind, strategy) if kind in MATRIX_KINDS else None
+    if reason is None:
+        return strategy, None
+    if override.strategy:
+        raise ConfigError(f"hls.layers.{layer['name']}.strategy: {reason}, got a {kind}; choose Latency")
+    return "Latency", f"{layer['name']}: {reason}, Latency taken"
+
+
+def unavailable(io_type: str, kind: str, strategy: str) -> str | None:
+    """Why hls4ml 1.3.0 does not build a layer with a strategy; ``None`` when it does."""
+    if strategy == "distributed_arithmetic" and kind not in ("Dense", "Conv1D", "Conv2D"):
+        return "distributed_arithmetic is for Dense, Conv1D and Conv2D"
+    if strategy == "Resource" and io_type == "io_parallel" and "Depthwise" in kind:
+        return "Resource is not for depthwise convolutions with io_parallel"
+    return None
+
+
 def choose_reuse_factor(
     config: HlsConfig, layer: LayerDict, strategy: str, wanted: int
 ) -> tuple[int, str | None, str | None]:
@@ -271,15 +287,18 @@ def choose_reuse_factor(
         return wanted, None, None
     n_in, n_out = matrix_size(layer)
     valid = reuse.valid_reuse_factors(n_in, n_out, strategy)
+    rule = "must be 1" if strategy == "distributed_arithmetic" else reuse.RULE
+    if strategy == "Resource" and config.io_type == "io_parallel" and "Conv" in layer["class_name"]:
+        rule += f"; with io_parallel also at most n_in = {n_in}, since above it hls4ml 1.3.0 {reuse.WRONG_ABOVE_N_IN}"
+        valid = tuple(value for value in valid if value <= n_in)
     if wanted in valid:
         return wanted, None, None
     if config.invalid_reuse_factor == "nearest":
         taken = reuse.nearest_reuse_factor(valid, wanted)
         return taken, None, f"{layer['name']}: reuse factor {wanted} is not valid for {strategy}, {taken} taken"
     near = ", ".join(str(value) for value in reuse.neighbours(valid, wanted))
-    rule = "must be 1" if strategy == "distributed_arithmetic" else reuse.RULE
     text = f"hls.reuse_factor of layer {layer['name']} ({strategy}, n_in = {n_in}, n_out = {n_out}) {rule}"
-    return wanted, f"{text}, got {wanted}; nearest valid: {near}", None
+    return wanted, f"{text}; got {wanted}, nearest valid: {near}", None
 
 
 def matrix_size(layer: LayerDict) -> tuple[int, int]:
@@ -332,7 +351,12 @@ def build(
     )
     settings |= {"InputData": None, "OutputPredictions": None, "HLSConfig": hls_config}
     settings["HLSConfig"]["Model"]["BitExact"] = False
-    return ModelGraph.from_layer_list(settings, [dict(layer) for layer in layers], list(inputs), list(outputs))
+    return ModelGraph.from_layer_list(settings, [copy_layer(layer) for layer in layers], list(inputs), list(outputs))
+
+
+def copy_layer(layer: LayerDict) -> LayerDict:
+    """A layer dictionary whose lists hls4ml may change: it renames inputs in place when it clones streams."""
+    return {name: list(value) if isinstance(value, list) else value for name, value in layer.items()}
 
 
 def hls4ml_config(
@@ -500,21 +524,6 @@ def requantize(layer: LayerDict, name: str, precision: Precision) -> None:
 def bare(text: str) -> str:
     """A type as hls4ml's configuration spells it."""
     return str(Precision.parse(text))
-
-
-def check_built(config: HlsConfig, model_graph: Any) -> None:
-    """Raise ``ConfigError`` for combinations that hls4ml 1.3.0 builds but computes wrongly."""
-    for node in model_graph.get_layers():
-        if node.class_name not in ("Conv1D", "Conv2D") or config.io_type != "io_parallel":
-            continue
-        n_in = node.get_attr("n_chan") * node.get_attr("filt_height", 1) * node.get_attr("filt_width")
-        factor = node.get_attr("reuse_factor")
-        if node.get_attr("strategy", "").lower() == "resource" and factor > n_in:
-            raise ConfigError(
-                f"layer {node.name}: io_parallel with Resource and a reuse factor above kernel size times channels "
-                f"= {n_in} is computed wrongly by hls4ml 1.3.0 (every output, silently), got {factor}; "
-                f"use io_stream, or a reuse factor up to {n_in}"
-            )
 
 
 def name_sources(graph: Graph, layers: list[LayerDict]) -> Graph:

@@ -104,7 +104,7 @@ def build_csim(project: HlsProject, *, jobs: int = 0, timeout_s: float = 3600) -
 def build(project: HlsProject, *, trace: bool, jobs: int, timeout_s: float) -> Path:
     """The artifact with the library, made if it is not there."""
     compiler = require_tool("g++")
-    key = digest(CSIM_SCHEMA, project.digest, compiler_version(compiler), FLAGS, trace, support_text())
+    key = digest(CSIM_SCHEMA, project.digest, compiler_version(compiler), FLAGS, trace, support_files())
     with artifact("csim", key) as folder:
         if not folder.complete:
             objects = None if not trace else build(project, trace=False, jobs=jobs, timeout_s=timeout_s)
@@ -124,8 +124,12 @@ def compiler_version(compiler: Path) -> str:
 
 
 @cache
-def support_text() -> str:
-    return (Path(__file__).parent / "csim_support.h").read_text()
+def support_files() -> dict[str, str]:
+    """What toolkit adds to hls4ml's headers, by path below the folder of headers."""
+    here = Path(__file__).parent
+    assertion = (here / "csim_assert.h").read_text()
+    support = (here / "csim_support.h").read_text()
+    return {"csim_support.h": support, "asserts/cassert": assertion, "asserts/assert.h": assertion}
 
 
 def compile_project(
@@ -207,17 +211,16 @@ def precompiled_headers(project: HlsProject, compiler: Path, timeout_s: float) -
         for group in ("ap_types", "nnet_utils")
         for item in sorted((firmware / group).rglob("*"))
         if item.is_file() and item.name != "nnet_code_gen.h"
-    }
+    } | support_files()
     text = header_text(files)
-    key = digest(CSIM_SCHEMA, files, text, support_text(), compiler_version(compiler), FLAGS)
+    key = digest(CSIM_SCHEMA, files, text, compiler_version(compiler), FLAGS)
     with artifact("csim_headers", key) as folder:
         if not folder.complete:
             for name, content in files.items():
                 write_text(folder / name, content)
-            write_text(folder / "csim_support.h", support_text())
             write_text(folder / PRECOMPILED, text)
-            command = [compiler, *FLAGS, "-I", "ap_types", "-I", ".", "-I", "nnet_utils", "-x", "c++-header"]
-            run([*command, PRECOMPILED, "-o", f"{PRECOMPILED}.gch"], cwd=folder.path, timeout_s=timeout_s)
+            command = [compiler, *FLAGS, *search_flags(Path(".")), "-x", "c++-header", PRECOMPILED]
+            run([*command, "-o", f"{PRECOMPILED}.gch"], cwd=folder.path, timeout_s=timeout_s)
         return folder.path if folder.complete else final_path(folder, key)
 
 
@@ -225,7 +228,7 @@ def header_text(files: Mapping[str, str]) -> str:
     """One header that includes the standard library's, the arbitrary precision types and hls4ml's."""
     standard = "algorithm array cassert cmath cstddef cstdint cstdio cstdlib cstring fstream iostream map"
     names = [f"<{name}>" for name in f"{standard} math.h sstream stdexcept string tuple utility vector".split()]
-    names += ['"ap_fixed.h"', '"ap_int.h"', '"hls_stream.h"', '"csim_support.h"']
+    names += ['"ap_fixed.h"', '"ap_int.h"', '"hls_stream.h"', '"csim_support.h"']  # the types before their users
     own = sorted(name for name in files if name.startswith("nnet_utils/") and name.endswith(".h"))
     names += [f'"{name}"' for name in own if not Path(name).name.startswith(OPTIONAL_HEADERS)]
     return "".join(f"#include {name}\n" for name in names)
@@ -233,8 +236,13 @@ def header_text(files: Mapping[str, str]) -> str:
 
 def include_flags(headers: Path) -> list[str]:
     """Flags that use the precompiled headers."""
-    folders = [str(headers), str(headers / "ap_types"), str(headers / "nnet_utils")]
-    return ["-include", str(headers / PRECOMPILED), *(flag for folder in folders for flag in ("-I", folder))]
+    return ["-include", str(headers / PRECOMPILED), *search_flags(headers)]
+
+
+def search_flags(headers: Path) -> list[str]:
+    """Where headers are looked for; our assertions before the standard's."""
+    folders = [headers / "asserts", headers, headers / "ap_types", headers / "nnet_utils"]
+    return [flag for folder in folders for flag in ("-I", str(folder))]
 
 
 def model_arrays(project: HlsProject, x: Any) -> list[Array]:

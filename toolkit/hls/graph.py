@@ -137,7 +137,7 @@ def as_written(variable: Any, precision: Precision) -> Array:
 
 
 def keras_layout(values: Array) -> Array:
-    """Undo the transposition of hls4ml's Resource strategy, which puts the outputs first (``apply_resource_strategy``)."""
+    """Undo the transposition of hls4ml's ``apply_resource_strategy``, which puts the outputs first."""
     return np.moveaxis(values, 0, -1)
 
 
@@ -189,7 +189,7 @@ def save_graph(graph: Graph, folder: Path) -> None:
 
 
 def npz_bytes(arrays: Mapping[str, Array]) -> bytes:
-    """An uncompressed NPZ archive whose entries all carry the oldest date ZIP knows, so equal arrays give equal bytes."""
+    """An uncompressed NPZ archive with the oldest date ZIP knows on every entry: equal arrays give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, values in sorted(arrays.items()):

@@ -12,6 +12,10 @@ import math
 
 from toolkit.errors import ConfigError
 
+# Measured with 1.3.0, io_parallel and Resource: Conv2D and its 1x1 form (Vitis) give wrong values in
+# every output; Conv1D, its 1x1 form and the Vivado versions stop at an assertion in csim.
+WRONG_ABOVE_N_IN = "computes convolutions wrongly, silently for Conv2D"
+
 RULE = (
     "must divide n_in * n_out, be below n_in or a multiple of it, and leave ceil(n_in * n_out / min(n_in, RF)) "
     "a multiple of n_out (below n_in)"

@@ -3,6 +3,7 @@
 - Average pooling: hls4ml gives the result its input's type, which truncates the quotient. A pool of
   ``n`` values gets fraction bits enough to hold the quotient exactly when ``n`` is a power of two, and
   otherwise enough that truncating it never moves a later rounding to the input's grid or a coarser one.
+- Global pooling: hls4ml falls back to its default type.
 - relu and leaky relu without a quantizer: hls4ml falls back to its default type.
 - A matrix product read by a quantizer *and* by another layer: hls4ml moves the quantizer's type into
   the product even then, and the other reader would get quantized values.
@@ -36,7 +37,7 @@ def pending_types(layers: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -
     found: dict[str, Pending] = {}
     for layer in layers:
         kind = layer["class_name"]
-        if "AveragePooling" in kind:
+        if "AveragePooling" in kind or "GlobalMaxPooling" in kind:
             found[layer["name"]] = Pending(("accum", "result"))
         elif layer.get("activation") in ("relu", "leakyrelu", "leaky_relu") and "activation_type" not in layer:
             if not feeds_only_a_cast(layer, layers, outputs):
@@ -97,6 +98,8 @@ def lossless_types(node: Any) -> dict[str, str]:
     value = Precision.parse(spell(node.get_input_variable().type.precision, node.name, "input"))
     match node.class_name:
         case "Pooling1D" | "Pooling2D" | "GlobalPooling1D" | "GlobalPooling2D":
+            if node.get_attr("pool_op") == "Max":
+                return {"accum": str(value), "result": str(value)}
             return average_types(value, pool_size(node))
         case "Activation" | "ParametrizedActivation":
             return {"result": str(activation_type(value, node))}

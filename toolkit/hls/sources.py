@@ -28,7 +28,7 @@ ARRAY_PORT = re.compile(r"^    (\w+) (\w+)\[([\w*+ ]+)\],?$")
 LOAD = re.compile(r"^(\s*)nnet::load_weights_from_txt<(\w+), (\d+)>\((\w+), \"(\w+)\.txt\"\);$")
 WEIGHT = re.compile(r"^(\w+) (\w+)\[(\d+)\];$", re.MULTILINE)
 WEIGHT_INCLUDE = re.compile(r'^#include "weights/\w+\.h"\n', re.MULTILINE)
-STATIC_MEMBER = re.compile(r"^(const [^;{]*\bconfig\w+::\w+\[[^;{]*\] = \{)", re.MULTILINE)
+STATIC_MEMBER = re.compile(r"^(const [^;{}=]*\b\w*config\w*::\w+(?:\[[^\]]*\])? =)", re.MULTILINE)
 
 # Calls worth a translation unit of their own; the others compile in a fraction of a second.
 EXPENSIVE = ("conv", "dense", "depthwise", "pointwise", "separable")
@@ -153,7 +153,7 @@ def weight_declarations(headers: Sequence[str]) -> tuple[str, str]:
 def without_weights(parameters: str, header: str) -> str:
     """``parameters.h`` with one header in place of those that define weights.
 
-    Tables it defines (encoded convolutions) become weak, so that every unit may include it.
+    Static members it defines become weak, so that every unit may include it.
     """
     text, count = WEIGHT_INCLUDE.subn("", parameters)
     place = "// hls-fpga-machine-learning insert weights\n"
