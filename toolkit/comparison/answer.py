@@ -38,11 +38,38 @@ class Card:
 def answer(comparison: Comparison) -> Answer:
     """What a reader wants to know first."""
     designs = [row for row in comparison.rows if row.family == "fpga"]
-    sentences = [
-        text for text in (accuracy_sentence(comparison, designs), choice_sentence(comparison, designs)) if text
-    ]
-    sentences += [text for text in (engine_sentence(comparison, designs), fit_sentence(designs)) if text]
-    return Answer(tuple(sentences), cards(comparison, designs), caveats(comparison))
+    sentences = (
+        accuracy_sentence(comparison, designs),
+        choice_sentence(comparison, designs),
+        engine_sentence(comparison, designs),
+        fit_sentence(designs),
+    )
+    return Answer(tuple(text for text in sentences if text), cards(comparison, designs), caveats(comparison))
+
+
+def accurate(comparison: Comparison, designs: Sequence[Implementation]) -> list[Implementation]:
+    """Designs that lose at most ``CLOSE`` against float (or the best design); those that fit, where any does."""
+    judged = [row for row in designs if "accuracy" in row.figures]
+    reference = float_row(comparison) or best(judged, "accuracy")
+    if reference is None:
+        return []
+    close = [row for row in judged if row.figures["accuracy"].value >= reference.figures["accuracy"].value - CLOSE]
+    return [row for row in close if row.facts.get("fits") != "no"] or close
+
+
+def deciding_key(designs: Sequence[Implementation]) -> str | None:
+    """The cost that every design has a figure for: LUT, else weight memory, else latency."""
+    return next(
+        (key for key in ("lut", "weight_bytes", "latency_us") if all(key in row.figures for row in designs)), None
+    )
+
+
+def recommended(comparison: Comparison) -> Implementation | None:
+    """The cheapest design that keeps float accuracy; the most accurate one where none does."""
+    designs = [row for row in comparison.rows if row.family == "fpga"]
+    close = accurate(comparison, designs)
+    key = deciding_key(close) if close else None
+    return best(close, key) if key else best(designs, "accuracy") or next(iter(designs), None)
 
 
 def best(rows: Sequence[Implementation], key: str) -> Implementation | None:
@@ -79,45 +106,49 @@ def accuracy_sentence(comparison: Comparison, designs: Sequence[Implementation])
 
 def choice_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
     """The cheapest design that keeps accuracy within ``CLOSE`` of float (or of the best design)."""
-    accurate = [row for row in designs if "accuracy" in row.figures]
-    if len(accurate) < 2:
+    judged = [row for row in designs if "accuracy" in row.figures]
+    if len(judged) < 2:
         return None
-    reference = float_row(comparison) or best(accurate, "accuracy")
-    assert reference is not None
-    floor = reference.figures["accuracy"].value - CLOSE
-    close = [row for row in accurate if row.figures["accuracy"].value >= floor]
+    reference = float_row(comparison) or best(judged, "accuracy")
+    close, cheap, top = accurate(comparison, designs), recommended(comparison), best(judged, "accuracy")
+    assert reference is not None and cheap is not None and top is not None
     if not close:
         return f"No design stays within {CLOSE * 100:g} point of {reference.name}."
-    key = next((key for key in ("lut", "weight_bytes", "latency_us") if all(key in row.figures for row in close)), None)
+    key = deciding_key(close)
     if key is None:
         return None
-    cheap = best(close, key)
-    assert cheap is not None
     what = {"lut": "fewest LUT", "weight_bytes": "least weight memory", "latency_us": "lowest latency"}[key]
-    least = best(accurate, "accuracy")
-    extra = f"{len(close)} of {len(accurate)} designs stay within {CLOSE * 100:g} point of {reference.name}"
-    saving = ""
-    if least is not None and least is not cheap and key in least.figures and least.figures[key].value:
-        share = 1 - cheap.figures[key].value / least.figures[key].value
-        saving = f", {share:.0%} less than {least.name}" if share > 0.005 else ""
-    return f"{extra}; of these {cheap.name} takes the {what}: {said(cheap, key)}{saving}."
+    return (
+        f"{len(close)} of {len(judged)} designs stay within {CLOSE * 100:g} point of {reference.name}; of these "
+        f"{cheap.name} takes the {what}: {said(cheap, key)}{saving(cheap, top, key)}."
+    )
+
+
+def saving(cheap: Implementation, top: Implementation, key: str) -> str:
+    """``, 24% less than the most accurate``, where it is another design and the saving shows."""
+    if cheap is top or not top.figures[key].value:
+        return ""
+    share = 1 - cheap.figures[key].value / top.figures[key].value
+    return f", {share:.0%} less than {top.name}" if share > 0.005 else ""
 
 
 def engine_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
-    """The fastest design against the fastest engine at batch 1."""
-    fast = best(designs, "latency_us")
-    engine = best([row for row in comparison.rows if row.family == "baseline"], "latency_us")
+    """The fastest accurate design against the fastest engine at batch 1."""
+    fast = best(accurate(comparison, designs) or designs, "latency_us")
+    engines = [row for row in comparison.rows if row.family == "baseline"]
+    measured = [row for row in engines if source_of(row, "latency_us") not in (None, "model")]
+    engine = best(measured or engines, "latency_us")
     if fast is None or engine is None:
         return None
     mine, theirs = fast.figures["latency_us"], engine.figures["latency_us"]
     ratio = theirs.value / mine.value
     relation = f"{ratio:.1f} times faster than" if ratio >= 1 else f"{1 / ratio:.1f} times slower than"
-    accuracy = f" at {said(fast, 'accuracy')}" if "accuracy" in fast.figures else ""
+    kind = "measured baseline" if measured else "baseline"
     text = (
-        f"The fastest design, {fast.name}{accuracy}, takes {said(fast, 'latency_us')} per image: {relation} the fastest "
-        f"baseline, {engine.name} ({said(engine, 'latency_us')})"
+        f"{fast.name} takes {said(fast, 'latency_us')} per image, {relation} the fastest {kind}, "
+        f"{engine.name} ({said(engine, 'latency_us')})"
     )
-    return text + (", although the intervals overlap." if overlap(mine, theirs) else ".")
+    return text + (", but their intervals overlap." if overlap(mine, theirs) else ".")
 
 
 def overlap(one: Figure, other: Figure) -> bool:
@@ -153,29 +184,31 @@ def listing(names: Sequence[str], most: int = 6) -> str:
 
 
 def cards(comparison: Comparison, designs: Sequence[Implementation]) -> tuple[Card, ...]:
-    """The winners among FPGA designs, or among all rows where there is no design."""
-    rows = designs or comparison.rows
+    """The winners among FPGA designs that keep accuracy, or among all rows where there is no design."""
+    close = accurate(comparison, designs)
+    costs = close or designs or comparison.rows
+    among = "of the accurate designs" if close and len(close) < len(designs) else ""
     wanted = (
-        ("Most accurate", "accuracy"),
-        ("Lowest latency", "latency_us"),
-        ("Fewest LUT", "lut"),
-        ("Least energy", "energy_uj"),
-        ("Smallest weights", "weight_bytes"),
+        ("Most accurate", "accuracy", designs or comparison.rows),
+        ("Lowest latency", "latency_us", costs),
+        ("Fewest LUT", "lut", costs),
+        ("Least energy", "energy_uj", costs),
+        ("Smallest weights", "weight_bytes", costs),
     )
-    found = [card(comparison, label, key, row) for label, key in wanted if (row := best(rows, key))]
+    found = [card(label, key, row, among) for label, key, rows in wanted if (row := best(rows, key))]
     return tuple(found[:4])
 
 
-def card(comparison: Comparison, label: str, key: str, row: Implementation) -> Card:
+def card(label: str, key: str, row: Implementation, among: str) -> Card:
     column, figure = BY_KEY[key], row.figures[key]
-    unit = column.unit or column.title
-    context = (
-        f"accuracy {BY_KEY['accuracy'].text(row.figures['accuracy'].value)} %" if "accuracy" in row.figures else ""
-    )
+    shown = column.text(figure.value)
     if key == "accuracy":
-        ratio = row.figures.get("agreement")
-        context = f"{BY_KEY['agreement'].text(ratio.value)} % agree with float" if ratio else ""
-    return Card(label, row.name, column.text(figure.value), unit, figure.source, context)
+        agreement = row.figures.get("agreement")
+        context = f"{BY_KEY['agreement'].text(agreement.value)} % agree with float" if agreement else ""
+        return Card(label, row.name, shown, column.unit, figure.source, context)
+    accuracy = row.figures.get("accuracy")
+    context = f"at {BY_KEY['accuracy'].text(accuracy.value)} % accuracy" if accuracy else ""
+    return Card(f"{label} {among}".strip(), row.name, shown, column.unit or column.title, figure.source, context)
 
 
 def caveats(comparison: Comparison) -> tuple[str, ...]:
@@ -237,7 +270,7 @@ def noise_caveats(rows: Sequence[Implementation]) -> list[str]:
         tied = [row.name for row in ranked[1:] if overlap(ranked[0].figures["accuracy"], row.figures["accuracy"])]
         if tied:
             found.append(
-                f"With so many test images the accuracy of {listing(tied)} cannot be told from that of {ranked[0].name} "
+                f"The test set is too small to tell the accuracy of {listing(tied)} from that of {ranked[0].name} "
                 "(95 % intervals overlap)."
             )
     noisy = [

@@ -8,7 +8,7 @@ from typing import Literal
 
 from toolkit.records import Figure
 
-Group = Literal["Accuracy", "Numbers", "Speed", "Area", "Energy"]
+Group = Literal["Accuracy", "Speed", "Area", "Energy", "Numbers"]
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("accuracy", "Accuracy", "%", "Accuracy", "top-1 on the test images", "higher", 100, 2),
     Column("top5", "Top-5", "%", "Accuracy", "label among the five largest logits", "higher", 100, 2),
     Column("agreement", "Agreement", "%", "Accuracy", "same class as the float model", "higher", 100, 2),
-    Column("weight_bits", "Weights", "bits", "Numbers", "width of a weight, mean over parameters", "lower", 1, None),
-    Column("activation_bits", "Activations", "bits", "Numbers", "width of an activation, mean over values", "lower"),
-    Column("parameters", "Parameters", "", "Numbers", "trainable parameters", None),
-    Column("macs", "MACs", "", "Numbers", "multiply-accumulates per image", None),
-    Column("weight_bytes", "Weight memory", "KiB", "Numbers", "parameters times their width", "lower", 1 / 1024),
     Column("latency_us", "Latency", "µs", "Speed", "one image; FPGA: the kernel, without host or bus", "lower"),
-    Column(
-        "host_overhead_us", "Host overhead", "µs", "Speed", "host, driver and bus time on top of the kernel", "lower"
-    ),
+    Column("host_overhead_us", "Host overhead", "µs", "Speed", "host, driver and bus on top of the kernel", "lower"),
     Column("latency_cycles", "Latency", "cycles", "Speed", "first input to last output", "lower"),
     Column("initiation_interval_cycles", "II", "cycles", "Speed", "cycles between two images", "lower"),
     Column("throughput_hz", "Throughput", "images/s", "Speed", "FPGA: clock / II; engine: best batch size", "higher"),
@@ -60,6 +53,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("bram_18k", "BRAM", "18 Kb", "Area", "block RAM in 18 Kb units", "lower"),
     Column("uram", "URAM", "", "Area", "UltraRAM blocks", "lower"),
     Column("energy_uj", "Energy", "µJ", "Energy", "per image", "lower"),
+    Column("weight_bits", "Weights", "bits", "Numbers", "width of a weight, mean over weights", "lower"),
+    Column("activation_bits", "Activations", "bits", "Numbers", "width of an activation, mean over values", "lower"),
+    Column("weight_bytes", "Weight memory", "KiB", "Numbers", "every weight at its own width", "lower", 1 / 1024),
+    Column("parameters", "Parameters", "", "Numbers", "weights and biases", None),
+    Column("macs", "MACs", "", "Numbers", "multiply-accumulates per image", None),
 )
 
 BY_KEY = {column.key: column for column in COLUMNS}

@@ -223,7 +223,7 @@ def quantizer_widths(model: Any) -> tuple[dict[str, list[tuple[int, int | None]]
 def weight_names(layer: Any) -> list[tuple[str, Any]]:
     names = ("kernel", "depthwise", "pointwise", "depthwise_kernel", "pointwise_kernel", "bias")
     found = [(name.removesuffix("_kernel"), getattr(layer, name, None)) for name in names]
-    return [(name if name != "kernel" else name, weight) for name, weight in found if hasattr(weight, "shape")]
+    return [(name, weight) for name, weight in found if hasattr(weight, "shape")]
 
 
 def quantizer_bits(quantizer: Any) -> int | None:

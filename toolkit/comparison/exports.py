@@ -30,9 +30,9 @@ LATEX_SPECIAL = {
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
     "µ": r"\textmu{}",
-    "×": r"$\times$",
-    "–": "--",
-    "…": r"\dots{}",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{EN DASH}": "--",
+    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
 }
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&$])")
 
@@ -65,7 +65,7 @@ def table_line(cells: Sequence[str]) -> str:
 
 
 def markdown_cell(column: Column, figure: Figure | None) -> str:
-    return f"{column.text(figure.value)} *{figure.source}*" if figure else "–"
+    return f"{column.text(figure.value)} *{figure.source}*" if figure else "\N{EN DASH}"
 
 
 def markdown_text(text: str) -> str:
@@ -163,7 +163,7 @@ def latex_row(comparison: Comparison, row: Implementation, columns: Sequence[Col
 
 
 def latex_text(text: str) -> str:
-    """Text that LaTeX prints as it is: special characters escaped, others outside ASCII and Latin-1 dropped to ``?``."""
+    """Text that LaTeX prints as it is: special characters escaped, what is not Latin replaced by ``?``."""
     flat_text = " ".join(text.split())
     return "".join(
         LATEX_SPECIAL.get(char) or (char if char.isprintable() and ord(char) < 0x250 else "?") for char in flat_text

@@ -33,14 +33,14 @@ class Box:
 def placed(
     anchors: Sequence[tuple[float, float]],
     texts: Sequence[str],
-    points: Sequence[tuple[float, float]],
+    obstacles: Sequence[Box],
     size: tuple[float, float],
 ) -> list[Box | None]:
     """For each anchor the free box nearest to it, or nothing where every place is taken.
 
     Greedy in the order given; the candidates are right, left, above and below, then further out.
     """
-    taken = [Box(x - 6, y - 6, 12, 12) for x, y in points]
+    taken = list(obstacles)
     result: list[Box | None] = []
     for (x, y), text in zip(anchors, texts, strict=True):
         wide = len(text[:28]) * CHARACTER

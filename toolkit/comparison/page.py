@@ -14,9 +14,10 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from toolkit.comparison.answer import answer
-from toolkit.comparison.charts import FAMILY_NAMES, Chart, charts, render
+from toolkit.comparison.charts import charts
 from toolkit.comparison.columns import FRONTS, SOURCE_MEANING, Column, interval_text
 from toolkit.comparison.compare import Comparison
+from toolkit.comparison.drawing import FAMILY_NAMES, Chart, render
 from toolkit.comparison.exports import front_marks, sources
 from toolkit.comparison.sections import section_values
 from toolkit.records import Figure, Implementation
@@ -175,7 +176,7 @@ def summary(row: Implementation) -> str:
 def cell(comparison: Comparison, row: Implementation, column: Column) -> Cell:
     figure = row.figures.get(column.key)
     if figure is None:
-        return Cell("–")
+        return Cell("\N{EN DASH}")
     ratio = comparison.ratio(row, column.key)
     return Cell(
         text=column.text(figure.value),
@@ -183,7 +184,7 @@ def cell(comparison: Comparison, row: Implementation, column: Column) -> Cell:
         source=figure.source,
         interval=interval_text(column, figure),
         note=figure.note or "",
-        ratio="" if ratio is None or row.name == comparison.reference else f"× {ratio:.3g}",
+        ratio="" if ratio is None or row.name == comparison.reference else f"\N{MULTIPLICATION SIGN} {ratio:.3g}",
         share=share_of_part(row, column.key),
     )
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.comparison import exports
-from toolkit.comparison.charts import Chart, charts, render
+from toolkit.comparison.charts import charts
 from toolkit.comparison.codec import decode, encode
 from toolkit.comparison.compare import Comparison, compare
+from toolkit.comparison.drawing import Chart, render
 from toolkit.errors import StoreError, choose
 from toolkit.records import SCHEMA_VERSION
 from toolkit.store import read_json, replacing, write_bytes, write_json, write_text
@@ -25,7 +26,8 @@ def write_report(
     """Write ``index.html``, ``report.{md,csv,json,tex}`` and ``figures/*.{svg,png,pdf}``; return the page.
 
     Without ``html`` among ``formats`` the folder is returned. It is replaced whole when an earlier
-    report wrote it, and refused when it holds anything else. Raises ``StoreError``, and ``ConfigError`` for an unknown format.
+    report wrote it, and refused when it holds anything else. Raises ``StoreError``, and
+    ``ConfigError`` for an unknown format.
     """
     for name in formats:
         choose("format", name, FORMATS)
@@ -48,7 +50,8 @@ def refuse_foreign(folder: Path) -> None:
     foreign = sorted(item.name for item in folder.iterdir() if item.name not in known) if folder.is_dir() else []
     if foreign:
         raise StoreError(
-            f"a report replaces only an earlier report; {folder} also holds {', '.join(foreign[:3])}, choose another folder"
+            f"a report replaces only an earlier report; {folder} also holds {', '.join(foreign[:3])}; "
+            "choose another folder"
         )
 
 

@@ -1,0 +1,283 @@
+"""Accuracy against bits, latency, LUT and energy: points with intervals, names and Pareto fronts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.comparison.columns import BY_KEY, FRONTS
+from toolkit.comparison.compare import Comparison
+from toolkit.comparison.drawing import (
+    FAMILY_COLOURS,
+    FAMILY_NAMES,
+    GREY,
+    MANY,
+    Chart,
+    Draw,
+    Values,
+    data,
+    finished,
+    marks,
+    shortened,
+    tip,
+)
+from toolkit.comparison.labels import Box, placed
+from toolkit.records import Figure
+
+HEIGHT = 320
+SHAPES = {
+    "measured": "circle",
+    "csim": "square",
+    "emulation": "square",
+    "model": "triangle-up",
+    "csynth": "diamond",
+    "cosim": "diamond",
+    "vsynth": "diamond",
+    "board": "cross",
+    "published": "stroke",
+    "counted": "circle",
+}
+
+
+def points(comparison: Comparison, x: str, y: str) -> Values:
+    """One value per row that has both figures, in display units, with its description."""
+    front = set(comparison.fronts().get(next((n for n, xy in FRONTS.items() if xy == (x, y)), ""), ()))
+    return [
+        {
+            "name": row.name,
+            "family": FAMILY_NAMES[row.family],
+            "source": row.figures[x].source,
+            "front": row.name in front,
+            "href": f"#row-{index}",
+            "tip": tip(row, [x, y]),
+            **coordinates("x", x, row.figures[x]),
+            **coordinates("y", y, row.figures[y]),
+        }
+        for index, row in enumerate(comparison.rows)
+        if x in row.figures and y in row.figures
+    ]
+
+
+def coordinates(axis: str, key: str, figure: Figure) -> dict[str, float]:
+    """Value and interval on an axis, in display units."""
+    column = BY_KEY[key]
+    low = figure.value if figure.low is None else figure.low
+    high = figure.value if figure.high is None else figure.high
+    return {
+        axis: column.shown(figure.value),
+        f"{axis}_low": column.shown(low),
+        f"{axis}_high": column.shown(high),
+    }
+
+
+def domain(values: Sequence[float], *, log: bool, pad: float = 0.08) -> tuple[float, float]:
+    """Axis range around the values, a little wider on both sides."""
+    low, high = min(values), max(values)
+    if log:
+        factor = max((high / low) ** pad, 1.25)
+        return low / factor, high * factor
+    room = (high - low) * pad or abs(high) * 0.1 or 1.0
+    return low - room, high + room
+
+
+def percent_domain(values: Sequence[float]) -> tuple[float, float]:
+    """Axis range for percentages: at least 2 points high, never beyond 0 and 100 by more than a hair."""
+    low, high = domain(values, log=False)
+    if high - low < 2:
+        low, high = low - 1, high + 1
+    return max(low, 0.0), min(high, 100.6)
+
+
+def scatter(
+    comparison: Comparison, key: str, name: str, title: str, caption: str, width: int, links: bool
+) -> Chart | None:
+    """Accuracy against a cost: intervals, Pareto front, labelled points."""
+    import altair as alt
+
+    values = points(comparison, key, "accuracy")
+    if not values:
+        return None
+    column, height = BY_KEY[key], HEIGHT
+    log = min(value["x_low"] for value in values) > 0 and max_ratio(values) > 12
+    x_domain = domain([value[part] for value in values for part in ("x_low", "x_high", "x")], log=log)
+    y_domain = percent_domain([value["y"] for value in values])
+    scale_x = alt.Scale(type="log" if log else "linear", domain=list(x_domain), nice=False, zero=False)
+    scale_y = alt.Scale(domain=list(y_domain), nice=False, zero=False)
+    x = alt.X("x:Q", title=column.heading, scale=scale_x, axis=alt.Axis(tickCount=max(3, width // 130), format="~s"))
+    y = alt.Y("y:Q", title="Accuracy (%)", scale=scale_y, axis=alt.Axis(tickCount=6))
+    base = alt.Chart(data(values))
+    layers: list[Any] = [
+        alt.Chart(data(front_steps(values)))
+        .mark_line(interpolate="step-after", strokeDash=[5, 4], strokeWidth=1.5, color=GREY, aria=False)
+        .encode(x=x, y=y),
+        base.mark_rule(strokeWidth=1.2, opacity=0.55, aria=False).encode(
+            x="x_low:Q", x2="x_high:Q", y=y, color=family_colour(values)
+        ),
+        base.mark_rule(strokeWidth=1.2, opacity=0.35, aria=False, clip=True).encode(
+            x=x, y="y_low:Q", y2="y_high:Q", color=family_colour(values)
+        ),
+        base.mark_point(filled=True, size=95, opacity=1, stroke="white", strokeWidth=0.8).encode(
+            x=x, y=y, color=family_colour(values), shape=source_shape(values), **marks(links)
+        ),
+    ]
+    layers += name_labels(values, x_domain, y_domain, log, width, height)
+    return Chart(name, title, caption, finished(alt.layer(*layers), width, height))
+
+
+def max_ratio(values: Values) -> float:
+    return float(max(value["x_high"] for value in values) / min(value["x_low"] for value in values))
+
+
+def front_steps(values: Values) -> Values:
+    """The Pareto points by cost: the staircase under which every other point lies."""
+    return [
+        {"x": value["x"], "y": value["y"]} for value in sorted(values, key=lambda v: (v["x"], v["y"])) if value["front"]
+    ]
+
+
+def family_colour(values: Values) -> Any:
+    """Colour by family, the legend showing those that are there."""
+    import altair as alt
+
+    present = [name for name in FAMILY_COLOURS if name in {value["family"] for value in values}]
+    scale = alt.Scale(domain=present, range=[FAMILY_COLOURS[name] for name in present])
+    return alt.Color("family:N", scale=scale, legend=alt.Legend(title=None, symbolType="circle", symbolOpacity=1))
+
+
+def source_shape(values: Values) -> Any:
+    """Shape says where the figure on the horizontal axis comes from."""
+    import altair as alt
+
+    present = sorted({value["source"] for value in values})
+    scale = alt.Scale(domain=present, range=[SHAPES[source] for source in present])
+    return alt.Shape("source:N", scale=scale, legend=alt.Legend(title=None))
+
+
+def name_labels(
+    values: Values, x_domain: tuple[float, float], y_domain: tuple[float, float], log: bool, width: int, height: int
+) -> list[Any]:
+    """Text layers with the names (all, or those on the front when there are many), placed beside their points."""
+    import altair as alt
+
+    chosen = [value for value in values if value["front"]] if len(values) > MANY else values
+    frame = Frame(x_domain, y_domain, log, width, height)
+    anchors = [(frame.across(value["x"]), frame.down(value["y"])) for value in chosen]
+    boxes = placed(anchors, [value["name"] for value in chosen], obstacles(values, frame), (width, height))
+    labels = [
+        {
+            "text": shortened(value["name"]),
+            "x": unfraction(box.x / width, x_domain, log),
+            "y": unfraction(1 - box.middle / height, y_domain, False),
+        }
+        for value, box in zip(chosen, boxes, strict=True)
+        if box
+    ]
+    layer = alt.Chart(data(labels)).mark_text(align="left", baseline="middle", fontSize=11, aria=False)
+    return [layer.encode(x="x:Q", y="y:Q", text="text:N")] if labels else []
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The plot area: axis ranges and size in pixels."""
+
+    x_domain: tuple[float, float]
+    y_domain: tuple[float, float]
+    log: bool
+    width: int
+    height: int
+
+    def across(self, x: float) -> float:
+        """Pixels from the left edge."""
+        return fraction(x, self.x_domain, self.log) * self.width
+
+    def down(self, y: float) -> float:
+        """Pixels from the top edge."""
+        return (1 - fraction(y, self.y_domain, False)) * self.height
+
+
+def obstacles(values: Values, frame: Frame) -> list[Box]:
+    """What a label must not lie on: points, interval lines, the staircase of the front."""
+    boxes = []
+    for value in values:
+        x, y = frame.across(value["x"]), frame.down(value["y"])
+        left, right = frame.across(value["x_low"]), frame.across(value["x_high"])
+        top, bottom = frame.down(value["y_high"]), frame.down(value["y_low"])
+        boxes += [Box(x - 6, y - 6, 12, 12), Box(left, y - 1, right - left, 2), Box(x - 1, top, 2, bottom - top)]
+    steps = front_steps(values)
+    for one, two in itertools.pairwise(steps):
+        x1, x2, y1, y2 = frame.across(one["x"]), frame.across(two["x"]), frame.down(one["y"]), frame.down(two["y"])
+        boxes += [Box(x1, y1 - 1, x2 - x1, 2), Box(x2 - 1, min(y1, y2), 2, abs(y1 - y2))]
+    return boxes
+
+
+def fraction(value: float, domain_: tuple[float, float], log: bool) -> float:
+    low, high = domain_
+    if log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
+def unfraction(share: float, domain_: tuple[float, float], log: bool) -> float:
+    """Inverse of :func:`fraction`."""
+    low, high = domain_
+    return low * (high / low) ** share if log else low + share * (high - low)
+
+
+def bits(comparison: Comparison, width: int, links: bool) -> Chart | None:
+    """Accuracy against weight width, float as a line."""
+    import altair as alt
+
+    everything = points(comparison, "weight_bits", "accuracy")
+    values = [value for value in everything if value["x"] < 32 and value["family"] != "baseline"]
+    if not values:
+        return None
+    floats = [value for value in everything if value["x"] >= 32][:1]
+    height = HEIGHT
+    x_domain = (0.0, max(value["x"] for value in values) + 1.0)
+    y_domain = percent_domain([value["y"] for value in values + floats])
+    x = alt.X(
+        "x:Q",
+        title="Weight width (bits)",
+        scale=alt.Scale(domain=list(x_domain), nice=False),
+        axis=alt.Axis(tickMinStep=1, grid=False),
+    )
+    y = alt.Y(
+        "y:Q", title="Accuracy (%)", scale=alt.Scale(domain=list(y_domain), nice=False), axis=alt.Axis(tickCount=6)
+    )
+    layers: list[Any] = []
+    if floats:
+        label = {"x": x_domain[1], "y": floats[0]["y"], "text": f"float {floats[0]['y']:.2f} %"}
+        rule = alt.Chart(data([label]))
+        layers.append(rule.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5, aria=False).encode(y=y))
+        layers.append(rule.mark_text(align="right", dy=-8, fontSize=11, aria=False).encode(x=x, y=y, text="text:N"))
+    base = alt.Chart(data(values))
+    layers += [
+        base.mark_rule(strokeWidth=1.2, opacity=0.5, clip=True, aria=False).encode(
+            x=x, y=alt.Y("y_low:Q"), y2="y_high:Q", color=family_colour(values)
+        ),
+        base.mark_point(filled=True, size=95, opacity=1, stroke="white", strokeWidth=0.8).encode(
+            x=x, y=y, color=family_colour(values), **marks(links)
+        ),
+    ]
+    layers += name_labels(values, x_domain, y_domain, False, width, height)
+    caption = (
+        "Accuracy on the same test images against the mean width of a weight. Vertical lines are 95 % intervals "
+        "for so many test images; the dashed line is the float model."
+    )
+    return Chart("accuracy_bits", "Accuracy against bits", caption, finished(alt.layer(*layers), width, height))
+
+
+def cost(key: str, name: str, title: str, what: str) -> Draw:
+    """A drawing of accuracy against one cost."""
+    caption = (
+        f"Accuracy against {what}. Horizontal lines are the intervals of estimates, vertical lines 95 % intervals of "
+        "accuracy; the shape says where the horizontal figure comes from; the dashed staircase is the Pareto front."
+    )
+
+    def draw(comparison: Comparison, width: int, links: bool) -> Chart | None:
+        return scatter(comparison, key, name, title, caption, width, links)
+
+    return draw
