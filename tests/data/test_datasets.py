@@ -78,7 +78,7 @@ class TestContract:
             images, labels = getattr(dataset, f"x_{split}"), getattr(dataset, f"y_{split}")
             assert images.shape == (count, *shape) and images.dtype == np.uint8
             assert labels.shape == (count,) and labels.dtype == np.int64
-            assert 0 <= labels.min() and labels.max() < dataset.classes
+            assert labels.min() >= 0 and labels.max() < dataset.classes
 
     def test_every_class_is_in_every_large_split(self, dataset: Dataset) -> None:
         for labels in (dataset.y_train, dataset.y_test):
@@ -189,9 +189,7 @@ def test_missing_files_are_listed(folders: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cifar10", "mnist", "fashion_mnist"])
-def test_offline_says_where_to_put_which_file(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_says_where_to_put_which_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 
     def no_network(*arguments: object, **options: object) -> None:

@@ -16,7 +16,9 @@ from toolkit.zoo import build_model, load_model
 def qkeras_model() -> keras.Model:
     """A model of QKeras' own layers and quantizers."""
     image = keras.Input((6, 6, 2), name="image")
-    x = qkeras.QConv2D(3, 3, kernel_quantizer="quantized_bits(4,0,alpha=1)", bias_quantizer="quantized_bits(4,1)")(image)
+    x = qkeras.QConv2D(3, 3, kernel_quantizer="quantized_bits(4,0,alpha=1)", bias_quantizer="quantized_bits(4,1)")(
+        image
+    )
     x = qkeras.QActivation("quantized_relu(4,1)")(x)
     x = keras.layers.Flatten()(x)
     x = qkeras.QDense(3, kernel_quantizer=qkeras.ternary(alpha=0.5), bias_quantizer="quantized_bits(4,1)")(x)
@@ -39,7 +41,7 @@ def with_code(suffix: str, tmp_path: Path) -> Path:
     """A model whose Lambda layer would write a file."""
     trace = tmp_path / "executed"
     image = keras.Input((2,))
-    layer = keras.layers.Lambda(lambda x, path=str(trace): (open(path, "w").close(), x)[1], output_shape=(2,))
+    layer = keras.layers.Lambda(lambda x, path=str(trace): (Path(path).touch(), x)[1], output_shape=(2,))
     model = keras.Model(image, layer(image))
     path = tmp_path / f"code{suffix}"
     model.save(path)

@@ -17,9 +17,7 @@ from toolkit.zoo import quantizers as ours
 from toolkit.zoo.quantizers import QAffine, precision_of
 
 VALUES = np.concatenate(
-    [
-        np.random.default_rng(0).normal(0, scale, 300).astype(np.float32) for scale in (0.1, 1, 8)
-    ]
+    [np.random.default_rng(0).normal(0, scale, 300).astype(np.float32) for scale in (0.1, 1, 8)]
     + [np.arange(-40, 40, dtype=np.float32) / 16, np.zeros(1, np.float32)]
 )
 
@@ -126,4 +124,6 @@ def test_affine_scales_and_shifts_each_channel() -> None:
     again = keras.Model.from_config(model.get_config())
     again.set_weights(model.get_weights())
     for candidate in (model, again):
-        np.testing.assert_array_equal(candidate.predict_on_batch(x), x * np.float32([0.5, -2.0]) + np.float32([1.0, 0.25]))
+        np.testing.assert_array_equal(
+            candidate.predict_on_batch(x), x * np.float32([0.5, -2.0]) + np.float32([1.0, 0.25])
+        )

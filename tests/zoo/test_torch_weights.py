@@ -65,7 +65,7 @@ def torch_definition() -> Any:
         def forward(self, x: Any) -> Any:
             x = functional.relu(functional.max_pool2d(self.conv1(x), 2))
             x = functional.relu(functional.max_pool2d(self.conv2_drop(self.conv2(x)), 2))
-            x = functional.relu(self.fc1(x.view(-1, 320)))
+            x = functional.relu(self.fc1(torch.flatten(x, 1)))
             return self.fc2(functional.dropout(x, training=self.training))
 
     torch.manual_seed(0)
@@ -77,7 +77,7 @@ def test_logits_equal_pytorch(tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "convnet.pt")
     x = np.random.default_rng(0).random((16, 28, 28, 1), np.float32)
     with torch.no_grad():
-        expected = net(torch.from_numpy(x.transpose(0, 3, 1, 2))).numpy()
+        expected = net(torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))).numpy()
     for source in (net.state_dict(), tmp_path / "convnet.pt"):
         logits = load_torch_state_dict(source, fresh_convnet()).predict_on_batch(x)
         np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5)

@@ -66,6 +66,7 @@ def beside_teacher(student: keras.Model, teacher: keras.Model) -> keras.Model:
     """One model whose outputs are the student's and, behind them, the logits of a frozen copy of the teacher."""
     frozen = keras.models.clone_model(teacher)
     frozen.set_weights(teacher.get_weights())
+    frozen.name = f"teacher_{teacher.name}"  # teacher and student are often the same model, quantized
     frozen.trainable = False
     image = keras.Input(student.inputs[0].shape[1:], name="image_for_both")
     outputs = student(image)

@@ -119,7 +119,10 @@ def training_key(model: keras.Model, dataset: Dataset, config: TrainConfig) -> s
 
 def teacher_of(config: TrainConfig) -> keras.Model | None:
     """The teacher as a model, whether given as such or as a training record."""
-    return config.teacher.model if isinstance(config.teacher, TrainRecord) else config.teacher
+    teacher = config.teacher.model if isinstance(config.teacher, TrainRecord) else config.teacher
+    if teacher is not None and not isinstance(teacher, keras.Model):
+        raise ModelError(f"teacher must be a Keras model or a training record, got {teacher!r}")
+    return teacher
 
 
 def fit(student: keras.Model, dataset: Dataset, config: TrainConfig, key: str, name: str) -> Mapping[str, list[float]]:
