@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 from toolkit.estimation.cycles import Clock, cycles_of, kernel_cycles, multipliers, product_uses_dsp, softmax_folds
 from toolkit.estimation.stages import MATRIX_KINDS, Stage
 from toolkit.estimation.tools import Tool
-from toolkit.estimation.weights import DSP_NARROWER_BITS, WIDEST, uses_dsp
+from toolkit.estimation.weights import DSP_NARROWER_BITS, WIDEST, WeightFacts, uses_dsp
 
 SHIFT_REGISTER_DEPTH = 16  # FIFOs up to this depth are shift registers, deeper ones BRAM
 ROM_IN_LUT_BITS = 1024  # smaller ROMs are built from LUTs
@@ -192,7 +193,7 @@ def softmax_brams(stage: Stage, tool: Tool) -> int:
     if stage.operation == "argmax":
         return 0
     table = max(1, rom_brams(max(stage.table_size, 1024), stage.table_bits))
-    if stage.reuse_factor > 1 and stage.stream or not softmax_folds(stage, tool):
+    if (stage.reuse_factor > 1 and stage.stream) or not softmax_folds(stage, tool):
         return 2 * table
     return (max(2, stage.in_channels) if tool.vitis else 4) * table
 
@@ -283,7 +284,7 @@ def constant_kernel(stage: Stage, clock: Clock) -> Part:
     """
     outputs = float(stage.n_out * stage.accum_bits)
     if stage.strategy == "resource":
-        crossing = {f"folded_{name}": bits for name, bits in cut_products(stage, 1).items()}
+        crossing = {f"folded_{name}": bits for name, bits in cut_products(stage, 1).items() if bits}
         return Part("kernel_constant", arithmetic(stage), {"folded_output_bits": outputs, **crossing})
     depth = kernel_cycles(stage, clock).depth
     registers = {
@@ -304,16 +305,23 @@ def arithmetic(stage: Stage) -> Features:
     facts = stage.facts
     if facts is None:
         return arithmetic_without_weights(stage)
-    widths = np.arange(WIDEST)
-    dsp = dsp_constants(stage)
     return {
         "adder_bits": adder_bits(stage),
         "adders": float(facts.adders),
-        "shift_add_bits": float((facts.added * (widths + stage.input_bits)).sum()),
-        "shift_subtract_bits": float((facts.subtracted * (widths + stage.input_bits)).sum()),
-        "negation_bits": float((facts.negated * (widths + stage.input_bits)).sum()),
-        "multiplier_luts": lut_multipliers(stage),
-        "dsp": float(dsp),
+        **shifted_bits(facts, stage.input_bits),
+        "multiplier_luts": lut_multipliers(facts, stage.input_bits, stage.multiplier),
+        "dsp": float(dsp_constants(stage)),
+    }
+
+
+@lru_cache(maxsize=4096)
+def shifted_bits(facts: WeightFacts, input_bits: int) -> Features:
+    """Bits of shift-adds, shift-subtracts and negations: constant width plus input width each."""
+    total_bits = np.arange(WIDEST) + input_bits
+    return {
+        "shift_add_bits": float(facts.added @ total_bits),
+        "shift_subtract_bits": float(facts.subtracted @ total_bits),
+        "negation_bits": float(facts.negated @ total_bits),
     }
 
 
@@ -334,39 +342,44 @@ def arithmetic_without_weights(stage: Stage) -> Features:
 
 
 def adder_bits(stage: Stage) -> float:
-    """Bits of all adders of the accumulation trees.
+    """Bits of all adders of the accumulation trees of a stage."""
+    if stage.facts is None:
+        return 0.0
+    dropped = max(stage.input_fraction + stage.weight_fraction - stage.accum_fraction, 0)
+    magnitude = stage.input_bits - (1 if stage.input_signed else 0)
+    return tree_bits(stage.facts, magnitude, dropped, stage.accum_bits)
+
+
+@lru_cache(maxsize=4096)
+def tree_bits(facts: WeightFacts, input_magnitude_bits: int, dropped_bits: int, accum_bits: int) -> float:
+    """Bits of all adders of trees over products.
 
     A product holds no more bits than its operands, so the first levels are narrower than the
     accumulator; each level adds a bit, up to the accumulator's width.
     """
-    facts = stage.facts
-    if facts is None:
-        return 0.0
-    magnitude = stage.input_bits - (1 if stage.input_signed else 0)
-    product = magnitude + facts.magnitude_bits + 1
-    dropped = stage.input_fraction + stage.weight_fraction - stage.accum_fraction
-    leaf = min(max(product - max(dropped, 0), 1.0), float(stage.accum_bits))
-    total = float(facts.bias_nonzeros * stage.accum_bits)
-    remaining = facts.terms.astype(np.float64)
+    product = input_magnitude_bits + facts.magnitude_bits + 1
+    leaf = min(max(product - dropped_bits, 1.0), float(accum_bits))
+    bits = float(facts.bias_nonzeros * accum_bits)
+    remaining = facts.terms.copy()
     level = 1
-    while (remaining > 1).any():
-        pairs = np.floor(remaining / 2)
-        total += float(pairs.sum()) * min(leaf + level, float(stage.accum_bits))
+    while remaining.max(initial=0) > 1:
+        pairs = remaining // 2
+        bits += float(pairs.sum()) * min(leaf + level, float(accum_bits))
         remaining = remaining - pairs
         level += 1
-    return total
+    return bits
 
 
-def lut_multipliers(stage: Stage) -> float:
+@lru_cache(maxsize=4096)
+def lut_multipliers(facts: WeightFacts, input_bits: int, forced: str) -> float:
     """LUTs of the multipliers that get no DSP: by operand widths (see :func:`lut_multiplier`)."""
-    facts = stage.facts
-    if facts is None or stage.multiplier == "dsp":
+    if forced == "dsp":
         return 0.0
-    total = 0.0
+    total_luts = 0.0
     for width in np.flatnonzero(facts.multiplied):
-        if stage.multiplier == "fabric" or not uses_dsp(int(width), stage.input_bits):
-            total += int(facts.multiplied[width]) * lut_multiplier(int(width), stage.input_bits)
-    return total
+        if forced == "fabric" or not uses_dsp(int(width), input_bits):
+            total_luts += int(facts.multiplied[width]) * lut_multiplier(int(width), input_bits)
+    return total_luts
 
 
 def lut_multiplier(first_bits: int, second_bits: int) -> float:
@@ -384,16 +397,31 @@ def lut_multiplier(first_bits: int, second_bits: int) -> float:
 
 
 def cut_products(stage: Stage, cuts: int) -> Features:
-    """Register features of a pipelined tree: product bits that cross a clock edge, behind DSPs and behind LUTs."""
+    """Register features of a pipelined tree, in product bits: behind DSPs and behind LUTs, first cut and later ones.
+
+    The first clock edge falls late in the tree and crosses few values; a longer pipeline registers
+    more of it, up to about every product once.
+    """
     facts = stage.facts
+    products = stage.n_in * stage.n_out if facts is None else facts.nonzeros
     if facts is None:
-        products = stage.n_in * stage.n_out
         share = 1.0 if product_uses_dsp(stage, stage.weight_bits - 1) else 0.0
     else:
-        products = facts.nonzeros
         share = dsp_constants(stage) / max(distinct_constants(stage), 1)
-    bits = products * stage.accum_bits * cuts
-    return {"cut_dsp_bits": bits * share, "cut_lut_bits": bits * (1 - share)}
+    bits = products * product_bits(stage)
+    first = bits if cuts else 0.0
+    return {
+        "cut_dsp_bits": first * share,
+        "cut_lut_bits": first * (1 - share),
+        "later_cut_bits": bits * min(max(cuts - 1, 0), 2),
+    }
+
+
+def product_bits(stage: Stage) -> float:
+    """Width of a product as the accumulator takes it: no wider than its operands together, nor than the accumulator."""
+    mean = float(stage.weight_bits) if stage.facts is None else stage.facts.magnitude_bits + 1
+    dropped = max(stage.input_fraction + stage.weight_fraction - stage.accum_fraction, 0)
+    return min(max(stage.input_bits + mean - dropped, 1.0), float(stage.accum_bits))
 
 
 def distinct_constants(stage: Stage) -> int:
@@ -494,7 +522,9 @@ def line_buffer(stage: Stage) -> Part:
     """Shift registers as deep as a row and the window they feed."""
     rows = max(stage.kernel_height - 1, 0) * stage.in_channels * stage.input_bits
     window = max(stage.kernel_size - 1, 0) * stage.in_channels * stage.input_bits
-    return Part("line_buffer", {"row_bits": rows * math.ceil(stage.in_width / 32)}, {"window_bits": float(window), "one": 1.0})
+    return Part(
+        "line_buffer", {"row_bits": rows * math.ceil(stage.in_width / 32)}, {"window_bits": float(window), "one": 1.0}
+    )
 
 
 def stream_dense_part(stage: Stage) -> Part:
@@ -525,10 +555,13 @@ def scaled(part: Part, times: int) -> Part:
 
 
 def parallel_selection(stage: Stage) -> Part:
-    """io_parallel convolution: the partition's window picked from the whole input, results written to the whole output."""
+    """io_parallel convolution: each partition picks its window from the whole input; results fill the whole output."""
     window = stage.kernel_size * stage.in_channels * stage.input_bits * stage.parallel_outputs
     lut = {"window_multiplexers": window * multiplexer_lut_per_bit(stage.partitions)}
-    ff = {"output_map_bits": float(stage.out_pixels * stage.out_channels * stage.output_bits), "window_bits": float(window)}
+    ff = {
+        "output_map_bits": float(stage.out_pixels * stage.out_channels * stage.output_bits),
+        "window_bits": float(window),
+    }
     return Part("parallel_convolution", lut, ff)
 
 
@@ -537,7 +570,11 @@ def pool_parts(stage: Stage, clock: Clock) -> tuple[Part, ...]:
     channels = stage.in_channels
     if stage.stream:
         window = float(stage.kernel_size * channels * stage.input_bits)
-        lut = {"compare_bits": max(stage.kernel_size - 1, 1) * channels * stage.input_bits, "channels": float(channels), "one": 1.0}
+        lut = {
+            "compare_bits": max(stage.kernel_size - 1, 1) * channels * stage.input_bits,
+            "channels": float(channels),
+            "one": 1.0,
+        }
         lut["row_bits"] = float((stage.kernel_height - 1) * channels * stage.input_bits)
         return (Part("stream_pool", lut, {"window_bits": window, "channels": float(channels), "one": 1.0}),)
     window_size = stage.kernel_size if stage.kind == "pool" else stage.in_pixels
@@ -553,7 +590,11 @@ def activation_part(stage: Stage, clock: Clock) -> Part:
     """A comparison and a selection per element; rounding and saturation where the result type asks for them."""
     elements = stage.in_channels if stage.stream else stage.n_in
     careful = elements * (stage.input_bits + stage.output_bits) if stage.output_saturates or stage.output_rounds else 0
-    lut = {"element_bits": float(elements * stage.input_bits), "rounded_bits": float(careful), "one": 1.0 if stage.stream else 0.0}
+    lut = {
+        "element_bits": float(elements * stage.input_bits),
+        "rounded_bits": float(careful),
+        "one": 1.0 if stage.stream else 0.0,
+    }
     depth = cycles_of(stage, clock).depth if not stage.stream else 0
     ff = {"held_bits": float(elements * stage.output_bits * depth), "one": 1.0 if stage.stream else 0.0}
     ff["channels"] = float(elements) if stage.stream else 0.0
@@ -571,7 +612,11 @@ def softmax_part(stage: Stage, clock: Clock) -> Part:
     classes = float(stage.in_channels)
     unfolded = 0.0 if softmax_folds(stage, clock.tool) else 1.0
     shared = 1.0 if stage.stream and stage.reuse_factor > 1 else 0.0
-    lut = {"class_bits": classes * (stage.input_bits + stage.table_bits), "run_time_table": unfolded, "shared_classes": shared * classes}
+    lut = {
+        "class_bits": classes * (stage.input_bits + stage.table_bits),
+        "run_time_table": unfolded,
+        "shared_classes": shared * classes,
+    }
     ff = {"class_bits": classes * stage.table_bits, "run_time_table": unfolded, "shared_classes": shared * classes}
     return Part("softmax", lut, ff)
 

@@ -99,6 +99,7 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
             "output_bits": 0.1,
             "cut_dsp_bits": 0.19,
             "cut_lut_bits": 0.1,
+            "later_cut_bits": 0.35,
             "folded_output_bits": 1.0,
             "folded_cut_dsp_bits": 0.5,
             "folded_cut_lut_bits": 0.05,
@@ -171,6 +172,7 @@ class Calibration:
         return f"{self.name} calibration {self.digest}"
 
 
+@lru_cache(maxsize=256)
 def tool_class(clock: Clock) -> str:
     """Tool line and device family, the unit that coefficients are fitted for.
 
@@ -219,8 +221,13 @@ def predict(area: Area, clock: Clock, calibration: Calibration, quantity: str) -
 
 def residual_for(calibration: Calibration, stage: Stage, clock: Clock, quantity: str) -> Residual | None:
     """Residuals of the nearest group of layers: same kind and class, same kind, same family of kinds, all."""
-    kind = kind_key(stage)
-    for key in (f"{kind}|{tool_class(clock)}", f"{kind}|any", f"{kind.split(' ')[0]}|any", "all|any"):
+    return nearest_residual(calibration, kind_key(stage), tool_class(clock), quantity)
+
+
+@lru_cache(maxsize=4096)
+def nearest_residual(calibration: Calibration, kind: str, class_name: str, quantity: str) -> Residual | None:
+    """Residuals of one quantity for a kind of layer and tool class, or the nearest group that has any."""
+    for key in (f"{kind}|{class_name}", f"{kind}|any", f"{kind.split(' ')[0]}|any", "all|any"):
         found = calibration.residuals.get(f"{key}|{quantity}")
         if found is not None:
             return found
@@ -264,9 +271,20 @@ def teaches(row: Row) -> bool:
     stage = row.stage
     if "hgq" in row.network.lower():
         return False
-    released = "development" not in row.fields.get("implementation", "") and "hls4ml-data" not in row.source
     constant = stage.kind in ("dense", "conv", "depthwise") and not stage.resource
-    return released and (not constant or stage.facts is not None)
+    return released(row) and (not constant or stage.facts is not None)
+
+
+def trustworthy(sample: Sample) -> bool:
+    """Whether a row's residual says something about a converted model: released code, weights and widths known."""
+    row, stage = sample.row, sample.row.stage
+    known = stage.facts is not None or stage.kind not in ("dense", "conv", "depthwise")
+    return known and row.role == "layer" and released(row) and "hgq" not in row.network.lower()
+
+
+def released(row: Row) -> bool:
+    """Whether the row's hls4ml is a release, not a development branch."""
+    return "development" not in row.fields.get("implementation", "") and "hls4ml-data" not in row.source
 
 
 def columns_of(quantity: str) -> list[tuple[str, str]]:
@@ -539,9 +557,9 @@ def residual_of(items: Sequence[Judged]) -> Residual:
     low, high = (float(np.quantile(ratios, quantile)) for quantile in QUANTILES)
     networks = len({item.network for item in items})
     if networks < FEW_ROWS:
-        low, high = float(ratios.min()) / 1.25, float(ratios.max()) * 1.25
-        if ratios.min() == ratios.max() == 1.0:
-            low, high = 1.0, 1.0
+        lowest, highest = float(ratios.min()), float(ratios.max())
+        more = 0.25 * max(abs(1 - lowest), abs(highest - 1)) + 0.02
+        low, high = max(lowest - more, 0.2 * lowest), highest + more
     exact = float(np.mean([round(item.estimated) == item.measured for item in items]))
     errors = [abs(item.estimated - item.measured) / max(item.measured, 1.0) for item in items if item.measured > 0]
     return Residual(
@@ -575,9 +593,7 @@ def ranges_of(samples: Sequence[Sample]) -> dict[str, dict[str, tuple[float, flo
 
 def properties_of(members: Sequence[Sample]) -> dict[str, tuple[float, float]]:
     """Ranges over one group of samples."""
-    columns: dict[str, list[float]] = {
-        name: [float(getattr(s.row.stage, name)) for s in members] for name in RANGED
-    }
+    columns: dict[str, list[float]] = {name: [float(getattr(s.row.stage, name)) for s in members] for name in RANGED}
     columns["clock_period_ns"] = [sample.row.clock_period_ns for sample in members]
     return {name: (min(values), max(values)) for name, values in columns.items()}
 
@@ -640,8 +656,10 @@ def calibrate(folder: Path, *, name: str = "own") -> Calibration:
     coefficients = {
         key: {one.quantity: one.coefficients(key if key in one.classes else "any") for one in fits} for key in names
     }
-    residuals = residuals_of(leave_one_out(samples))
-    content = Calibration(coefficients, residuals, ranges_of(samples), provenance_of(samples), name=name)
+    trusted = {sample.row.id for sample in samples if trustworthy(sample)}
+    residuals = residuals_of([item for item in leave_one_out(samples) if item.id in trusted])
+    seen = [sample for sample in samples if sample.row.id in trusted]
+    content = Calibration(coefficients, residuals, ranges_of(seen), provenance_of(samples), name=name)
     return Calibration(**{**vars(content), "digest": digest(calibration_json(content))[:8]})
 
 
@@ -683,5 +701,3 @@ def load_calibration(path: Path = SHIPPED) -> Calibration:
         digest=content["digest"],
         name=content["name"],
     )
-
-

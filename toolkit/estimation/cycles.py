@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from toolkit.estimation.stages import Stage
 from toolkit.estimation.tools import Tool
@@ -36,7 +37,7 @@ class Clock:
     uncertainty_ns: float | None = None
     part: str = ""
 
-    @property
+    @cached_property
     def usable_ns(self) -> float:
         """Time for logic within one period."""
         return self.tool.usable_ns(self.period_ns, self.uncertainty_ns)

@@ -102,9 +102,7 @@ def network_of(graph: Graph, stages: Sequence[Stage], clock: Clock, *, worst: bo
         raise ConfigError("a dataflow network needs io_stream, got a graph converted for io_parallel")
     same = aliases(graph)
     kept = [
-        (layer, stage)
-        for layer, stage in zip(graph.layers, stages, strict=True)
-        if stage.kind not in ("input", "wire")
+        (layer, stage) for layer, stage in zip(graph.layers, stages, strict=True) if stage.kind not in ("input", "wire")
     ]
     processes = tuple(
         process_of(
@@ -116,9 +114,9 @@ def network_of(graph: Graph, stages: Sequence[Stage], clock: Clock, *, worst: bo
         )
         for layer, stage in kept
     )
-    made = {name for process in processes for name in process.outputs}
-    used = [name for process in processes for name in process.inputs]
-    depths = {name: max(graph.tensors[name].fifo_depth, 1) for name in made & set(used)}
+    made = [name for process in processes for name in process.outputs]
+    used = {name for process in processes for name in process.inputs}
+    depths = {name: max(graph.tensors[name].fifo_depth, 1) for name in made if name in used}
     sources = {name: pixels(graph.tensors[name].shape) for name in used if name not in made}
     sinks = tuple(sorted({same.get(name, name) for name in graph.outputs}))
     return Network(processes, depths, sources, sinks)
@@ -175,16 +173,13 @@ def after_table(plain: Process, stage: Stage, cycles: Cycles) -> Process:
     """Softmax that fills its table at the start of each image, before it reads."""
     work = spaced(plain, stage, cycles)
     rest = max(cycles.high - UNFOLDED_TABLE_CYCLES, 1)
-
-    def behind(first: int, values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        return np.concatenate([[first], values]).astype(values.dtype)
-
+    pixels_each = np.full_like(work.cost, max(rest // stage.in_pixels, 1))
     return replace(
         work,
-        cost=behind(UNFOLDED_TABLE_CYCLES, np.full_like(work.cost, max(rest // stage.in_pixels, 1))),
-        reads=behind(False, work.reads),
-        writes=behind(False, work.writes),
-        delay=behind(0, np.full_like(work.delay, rest)),
+        cost=np.insert(pixels_each, 0, UNFOLDED_TABLE_CYCLES),
+        reads=np.insert(work.reads, 0, False),
+        writes=np.insert(work.writes, 0, False),
+        delay=np.insert(np.full_like(work.delay, rest), 0, 0),
     )
 
 
@@ -216,7 +211,14 @@ def sliding(plain: Process, stage: Stage, interval: int, delay: int, cycles: Cyc
     every = np.ones(complete.size, bool)
     cost = np.full(complete.size, interval, np.int64)
     restart = max(cycles.high - interval * complete.size, 1)
-    return replace(plain, cost=cost, reads=every, writes=complete, delay=np.full(complete.size, delay + 1, np.int64), restart=restart)
+    return replace(
+        plain,
+        cost=cost,
+        reads=every,
+        writes=complete,
+        delay=np.full(complete.size, delay + 1, np.int64),
+        restart=restart,
+    )
 
 
 def gathered(plain: Process, count: int, work: int, cycles: Cycles) -> Process:
@@ -248,7 +250,9 @@ def reshaped(plain: Process, stage: Stage) -> Process:
     position = np.arange(count)
     reads = spread(position, count, stage.in_pixels, first=True)
     writes = spread(position, count, stage.out_pixels, first=False)
-    return replace(plain, cost=np.ones(count, np.int64), reads=reads, writes=writes, delay=np.ones(count, np.int64), restart=2)
+    return replace(
+        plain, cost=np.ones(count, np.int64), reads=reads, writes=writes, delay=np.ones(count, np.int64), restart=2
+    )
 
 
 def spread(position: Times, count: int, tokens: int, *, first: bool) -> Mask:
@@ -324,7 +328,7 @@ def simulate(network: Network, *, images: int = 2, depths: Mapping[str, int] | N
 
 def unbounded(network: Network) -> dict[str, int]:
     """Depths under which no process ever waits for room."""
-    return {name: UNBOUNDED for name in network.depths}
+    return dict.fromkeys(network.depths, UNBOUNDED)
 
 
 def build_streams(
@@ -441,9 +445,7 @@ def wait_for_room(earliest: Times, stream: _Stream, write: slice, at: Times, del
         np.maximum.at(earliest, positions, room)
 
 
-def conclude(
-    network: Network, states: Sequence[_State], streams: Mapping[str, _Stream], images: int
-) -> Simulation:
+def conclude(network: Network, states: Sequence[_State], streams: Mapping[str, _Stream], images: int) -> Simulation:
     """Latency, interval and FIFO peaks of a finished (or stuck) run.
 
     As in csynth and cosim the design is done when every process is, which can be after its last output.
@@ -519,9 +521,7 @@ def needed_depths(network: Network, free: Simulation, *, images: int = 2) -> Dep
     return Depths(needed, peaks, searched=True)
 
 
-def smallest_depth(
-    network: Network, free: Simulation, depths: Mapping[str, int], name: str, images: int
-) -> int:
+def smallest_depth(network: Network, free: Simulation, depths: Mapping[str, int], name: str, images: int) -> int:
     """Smallest depth of one FIFO, the others as given, with which nothing comes later than in ``free``."""
     enough, short = depths[name], 0
     guess = 2

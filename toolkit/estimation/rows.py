@@ -21,7 +21,7 @@ from toolkit.errors import ConfigError, DataError
 from toolkit.estimation.devices import family_of
 from toolkit.estimation.stages import PARAMETER_ACTIVATIONS, TABLE_ACTIVATIONS, Stage
 from toolkit.estimation.tools import Tool, parse_tool
-from toolkit.estimation.weights import block_bits, weight_facts
+from toolkit.estimation.weights import Integers, block_bits, weight_facts
 from toolkit.precision import Precision
 
 QUANTITIES = ("latency_min_cycles", "latency_max_cycles", "ii_min", "ii_max", "bram_18k", "dsp", "ff", "lut", "uram")
@@ -287,7 +287,7 @@ def with_row_weights(stage: Stage, fields: Text, folder: Path) -> Stage:
 
 
 @lru_cache(maxsize=64)
-def read_weights(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]] | None]:
+def read_weights(path: Path) -> tuple[Integers, Integers | None]:
     """Integer kernel and bias of an NPZ file; raises ``DataError``."""
     try:
         with np.load(path, allow_pickle=False) as arrays:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from toolkit.config import HlsConfig
-from toolkit.estimation.weights import WeightFacts, block_bits, weight_facts
+from toolkit.estimation.weights import Integers, WeightFacts, block_bits, weight_facts
 from toolkit.precision import Precision
 from toolkit.records import Graph, Layer
 
@@ -215,9 +216,9 @@ def stage_of(layer: Layer, graph: Graph, config: HlsConfig, same: Mapping[str, s
     return with_kernel(stage, layer) if kind in MATRIX_KINDS or kind == "scale" else stage
 
 
-def map_sizes(given: tuple[int, ...], made: tuple[int, ...]) -> dict[str, int]:
+def map_sizes(given: tuple[int, ...], made: tuple[int, ...]) -> dict[str, Any]:
     """Heights, widths and channels of the maps before and after a layer; a vector is one pixel."""
-    sizes = {}
+    sizes: dict[str, Any] = {}
     for side, shape in (("in", given), ("out", made)):
         height, width, channels = (1, 1, 1, *shape)[-3:]
         sizes |= {f"{side}_height": height, f"{side}_width": width, f"{side}_channels": channels}
@@ -303,9 +304,7 @@ def with_kernel(stage: Stage, layer: Layer) -> Stage:
     return replace(stage, facts=facts, last_block_bits=last)
 
 
-def kernel_matrix(integers: np.ndarray[tuple[int, ...], np.dtype[np.int64]], stage: Stage) -> np.ndarray[
-    tuple[int, ...], np.dtype[np.int64]
-]:
+def kernel_matrix(integers: Integers, stage: Stage) -> Integers:
     """Weights in Keras' layout as ``[n_in, n_out]``: a convolution unrolled, one column a channel if depthwise."""
     if stage.kind == "scale":
         return integers.reshape(1, -1)

@@ -10,7 +10,7 @@ when the wider operand has at least 11 bits and the narrower at least 5 (measure
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -46,17 +46,17 @@ class WeightFacts:
     used_bits: int  # two's complement bits that hold every weight
     effective_bits: int  # sum over nonzero weights of the bits between first and last set bit, both included
 
-    @property
+    @cached_property
     def adders(self) -> int:
         """Two-input adders of all accumulation trees, biases included."""
         return int(np.maximum(self.terms - 1, 0).sum()) + self.bias_nonzeros
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """Leaves of the largest adder tree."""
         return int(self.terms.max(initial=0))
 
-    @property
+    @cached_property
     def multipliers(self) -> int:
         """Distinct constants that need a multiplier."""
         return int(self.multiplied.sum())
@@ -89,32 +89,48 @@ def weight_facts(kernel: Integers, bias: Integers | None = None, *, separate: bo
     constants = distinct_per_row(rows)
     digits, widths = csd_digits(constants), constant_bits(constants)
     negative = constants < 0
-    magnitudes = np.abs(kernel[kernel != 0])
+    values, counts = np.unique(np.abs(kernel), return_counts=True) if kernel.size < 4096 else counted(kernel)
+    magnitudes, counts = values[values > 0], counts[values > 0]
+    nonzeros = int(counts.sum())
     lowest, highest = int(kernel.min(initial=0)), int(kernel.max(initial=0))
+    present = kernel != 0
     return WeightFacts(
         n_in=kernel.shape[0],
         n_out=kernel.shape[1],
-        nonzeros=int(magnitudes.size),
+        nonzeros=nonzeros,
         bias_nonzeros=0 if bias is None else int(np.count_nonzero(bias)),
-        terms=np.count_nonzero(kernel, axis=0).astype(np.int64),
-        used_inputs=int(np.count_nonzero((kernel != 0).any(axis=1))),
+        terms=np.count_nonzero(present, axis=0).astype(np.int64),
+        used_inputs=int(np.count_nonzero(present.any(axis=1))),
         negated=histogram(widths[(digits == 1) & negative]),
         wired=int(np.count_nonzero((digits == 1) & ~negative)),
         added=histogram(widths[(digits == 2) & ~negative]),
         subtracted=histogram(widths[(digits == 2) & negative]),
         multiplied=histogram(widths[digits >= 3]),
-        magnitude_bits=float(bit_length(magnitudes).mean()) if magnitudes.size else 0.0,
+        magnitude_bits=float(bit_length(magnitudes) @ counts) / max(nonzeros, 1),
         used_bits=signed_bits(lowest, highest),
-        effective_bits=int(effective_bits(magnitudes).sum()),
+        effective_bits=int(effective_bits(magnitudes) @ counts),
     )
+
+
+def counted(kernel: Integers) -> tuple[Integers, Integers]:
+    """Distinct magnitudes and how often each occurs, by counting where they are small."""
+    magnitudes = np.abs(kernel).reshape(-1)
+    if int(magnitudes.max(initial=0)) >= 1 << 20:
+        values, counts = np.unique(magnitudes, return_counts=True)
+        return values, counts
+    occurrences = np.bincount(magnitudes)
+    values = np.flatnonzero(occurrences)
+    return values, occurrences[values]
 
 
 def distinct_per_row(matrix: Integers) -> Integers:
     """The distinct nonzero values of each row, rows one after the other."""
-    ordered = np.sort(matrix, axis=1)
+    small = bool(matrix.size) and matrix.min() >= -(1 << 15) and matrix.max() < 1 << 15
+    ordered = np.sort(matrix.astype(np.int16) if small else matrix, axis=1, kind="stable")  # 16 bits sort by radix
     first = np.ones(ordered.shape, bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    return ordered[first & (ordered != 0)]
+    distinct: Integers = ordered[first & (ordered != 0)].astype(np.int64)
+    return distinct
 
 
 def histogram(widths: Integers) -> Integers:
@@ -129,7 +145,8 @@ def csd_digits(values: Integers) -> Integers:
     [0, 1, 2, 2, 3, 4]
     """
     magnitudes = np.abs(values).astype(np.uint64)
-    return np.bitwise_count(magnitudes ^ (3 * magnitudes)).astype(np.int64)
+    digits: Integers = np.bitwise_count(magnitudes ^ (3 * magnitudes)).astype(np.int64)
+    return digits
 
 
 def bit_length(magnitudes: Integers) -> Integers:
@@ -172,7 +189,8 @@ def block_bits(kernel: Integers, reuse_factor: int) -> int:
     The ROM of ``dense_resource`` packs ``ceil(n_in * n_out / RF)`` weights per word, outputs first;
     the last one sits on top of the word. ``kernel`` is ``[n_in, n_out]``.
     """
-    flat = kernel.T.reshape(-1)
-    blocks = -(-flat.size // reuse_factor)
-    last = flat[(blocks - 1) * reuse_factor :]
+    n_in, n_out = kernel.shape
+    begin = (-(-kernel.size // reuse_factor) - 1) * reuse_factor
+    first_output = begin // n_in
+    last = kernel[:, first_output:].T.reshape(-1)[begin - first_output * n_in :] if n_out else kernel.reshape(-1)
     return signed_bits(int(last.min(initial=0)), int(last.max(initial=0)))

@@ -1,0 +1,9 @@
+"""Latency and resource estimates without vendor tools: cycles, FIFO depths, LUT/FF/DSP/BRAM, energy, calibration."""
+
+from toolkit.estimation.calibration import calibrate as calibrate
+from toolkit.estimation.calibration import load_calibration as load_calibration
+from toolkit.estimation.calibration import save_calibration as save_calibration
+from toolkit.estimation.estimate import analyze as analyze
+from toolkit.estimation.estimate import check_fits as check_fits
+from toolkit.estimation.estimate import estimate as estimate
+from toolkit.estimation.estimate import estimate_variants as estimate_variants

@@ -1,0 +1,721 @@
+"""Latency and resources of a converted design, every figure with an interval and its source.
+
+``analyze`` reads a graph once (weights, shapes, types); ``estimate`` and ``estimate_variants`` put
+figures on it for a part, clock, tool, strategy and reuse factor. What does not change between
+variants is computed once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from toolkit.config import EstimateConfig, HlsConfig
+from toolkit.errors import ConfigError
+from toolkit.estimation.area import Area, FifoArea, area_of, fifo_area
+from toolkit.estimation.calibration import (
+    SHIPPED,
+    Calibration,
+    Residual,
+    kind_key,
+    load_calibration,
+    nearest_residual,
+    outside,
+    predict,
+    tool_class,
+)
+from toolkit.estimation.costs import Work, energy_figure, work_of
+from toolkit.estimation.cycles import Clock, Cycles, cycles_of, relu_ns
+from toolkit.estimation.dataflow import (
+    Depths,
+    Network,
+    Simulation,
+    needed_depths,
+    network_of,
+    simulate,
+    unbounded,
+)
+from toolkit.estimation.devices import RESOURCES, Device, family_of, find_device
+from toolkit.estimation.stages import MATRIX_KINDS, Stage, stages_of
+from toolkit.estimation.tools import Tool, parse_tool
+from toolkit.estimation.weights import Integers, block_bits
+from toolkit.hls.reuse import nearest_reuse_factor, valid_reuse_factors
+from toolkit.precision import Precision
+from toolkit.records import Estimate, FifoEstimate, Figure, Graph, HlsProject, LayerEstimate
+
+UNITS = {"dsp": "DSP", "lut": "LUT", "ff": "FF", "bram_18k": "BRAM18K", "uram": "URAM"}
+DEFAULT_TOOL = {"Vitis": "vitis_hls 2023.2", "Vivado": "vivado_hls 2020.1"}
+UNSEEN_SPREAD = 2.0  # interval of a figure for which no residual exists: a factor of so much either way
+
+# vsynth (logic synthesis) over csynth: lowest, middle and highest of the designs of the calibration that have
+# both; 11 designs with Vivado HLS 2019.2-2020.1, none of them redistributable (PokerML, HLS4ML_VS_MANUAL,
+# fastmachinelearning/hls4ml-tutorial, Keb-L/hls4ml-data).
+PLACED = {
+    "latency": {
+        "lut": (0.45, 0.56, 0.71),
+        "ff": (0.70, 0.80, 1.0),
+        "dsp": (0.98, 1.0, 1.23),
+        "bram_18k": (0.43, 0.65, 0.84),
+    },
+    "resource": {
+        "lut": (0.09, 0.25, 0.56),
+        "ff": (0.66, 0.77, 1.22),
+        "dsp": (0.98, 1.0, 1.05),
+        "bram_18k": (0.40, 0.62, 0.84),
+    },
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What a graph says once and for all: stages with the facts of their weights, work, and the integers themselves."""
+
+    graph: Graph
+    config: HlsConfig
+    stages: tuple[Stage, ...]
+    work: tuple[Work, ...]
+    kernels: dict[str, Integers]
+    digest: str | None = None
+    memory: dict[object, Any] = field(default_factory=dict, repr=False)  # results by what they depend on
+
+
+@dataclass(frozen=True, eq=False)
+class LayerResult:
+    """One stage under one clock: cycles, area and the estimate made of them."""
+
+    stage: Stage
+    cycles: Cycles
+    area: Area
+    estimate: LayerEstimate
+    profile: tuple[float, float, float]  # see stage_profile
+    dynamic_pj: float
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Everything a variant fixes besides the stages: clock, device, calibration."""
+
+    clock: Clock
+    device: Device | None
+    calibration: Calibration
+    config: EstimateConfig
+    hls: HlsConfig
+
+
+def analyze(subject: HlsProject | Graph, config: HlsConfig | None = None) -> Analysis:
+    """Read a project, or a graph with the configuration it was converted with.
+
+    Raises ``ConfigError`` when a graph comes without its configuration.
+    """
+    if isinstance(subject, HlsProject):
+        return replace(analyze(subject.graph, config or subject.config), digest=subject.digest)
+    if config is None:
+        raise ConfigError("a graph needs the HlsConfig it was converted with; a project carries its own")
+    stages = stages_of(subject, config)
+    return Analysis(subject, config, stages, tuple(map(work_of, stages)), {})
+
+
+def estimate(
+    subject: HlsProject | Graph | Analysis,
+    config: EstimateConfig | None = None,
+    *,
+    hls: HlsConfig | None = None,
+) -> Estimate:
+    """Estimate a written project, a converted graph (with ``hls``) or an analysis.
+
+    Raises ``ConfigError`` for an unknown tool, part family or a reuse factor that hls4ml would move.
+    """
+    analysis = subject if isinstance(subject, Analysis) else analyze(subject, hls)
+    chosen = config or EstimateConfig()
+    wanted = hls if hls is not None and isinstance(subject, Analysis) else analysis.config
+    return estimate_one(analysis, setting_of(wanted, chosen))
+
+
+def estimate_variants(
+    analysis: Analysis, variants: Iterable[HlsConfig], config: EstimateConfig | None = None
+) -> Iterator[Estimate]:
+    """Estimate many configurations of one network: reuse factor, strategy, part, clock, per layer if named.
+
+    Types and io_type stay those of the conversion. FIFOs are not simulated unless ``config`` says so:
+    by default latency and interval come from the first and last token of each stage.
+    """
+    chosen = config or EstimateConfig(fifo_simulation=False)
+    for variant in variants:
+        yield estimate_one(analysis, setting_of(variant, chosen))
+
+
+def setting_of(hls: HlsConfig, config: EstimateConfig) -> Setting:
+    """Clock, device and calibration of a configuration."""
+    tool = parse_tool(config.tool or DEFAULT_TOOL[hls.backend])
+    device = find_device(hls.part, config.devices)
+    family = device.family if device is not None else family_of(hls.part, config.devices)
+    percent = config.clock_uncertainty_percent
+    uncertainty = None if percent is None else percent / 100 * hls.clock_period_ns
+    clock = Clock(hls.clock_period_ns, tool, family, uncertainty, hls.part)
+    return Setting(clock, device, load_calibration(config.calibration or SHIPPED), config, hls)
+
+
+def estimate_one(analysis: Analysis, setting: Setting) -> Estimate:
+    """Estimate one configuration of an analysed network."""
+    stages = [varied(stage, analysis, setting.hls) for stage in analysis.stages]
+    results = [
+        layer_result(analysis, index, stage, setting)
+        for index, stage in enumerate(stages)
+        if stage.kind not in ("input", "wire")
+    ]
+    stream = setting.hls.io_type == "io_stream"
+    timing = stream_timing(analysis, stages, results, setting) if stream else parallel_timing(results, setting)
+    return assemble(analysis, setting, results, timing)
+
+
+# Variants ------------------------------------------------------------------------------------
+
+
+def varied(stage: Stage, analysis: Analysis, hls: HlsConfig) -> Stage:
+    """A stage with the strategy and reuse factor of another configuration; itself when nothing differs."""
+    if hls is analysis.config or stage.kind not in (*MATRIX_KINDS, "softmax", "scale"):
+        return stage
+    own = hls.layers.get(stage.name)
+    strategy = ((own.strategy if own else None) or hls.strategy).lower()
+    factor = (own.reuse_factor if own else None) or hls.reuse_factor
+    if stage.kind in MATRIX_KINDS and strategy == "resource":
+        factor = allowed_factor(stage, factor, hls)
+    if strategy == "distributed_arithmetic":
+        factor = 1
+    if (strategy, factor) == (stage.strategy, stage.reuse_factor):
+        return stage
+    key = ("stage", stage.name, strategy, factor)
+    if key not in analysis.memory:
+        changed = replace(stage, strategy=strategy, reuse_factor=factor)
+        top = top_block_bits(changed, analysis) if changed.resource else -1
+        analysis.memory[key] = replace(changed, last_block_bits=top) if top != changed.last_block_bits else changed
+    found: Stage = analysis.memory[key]
+    return found
+
+
+def allowed_factor(stage: Stage, factor: int, hls: HlsConfig) -> int:
+    """The reuse factor hls4ml would build; raises ``ConfigError`` where the configuration wants it exact."""
+    nearest = nearest_reuse_factor(known_factors(stage.n_in, stage.n_out), factor)
+    if nearest != factor and hls.invalid_reuse_factor == "error":
+        raise ConfigError(
+            f"layer {stage.name}: reuse_factor {factor} is not valid for Resource with n_in {stage.n_in} and "
+            f'n_out {stage.n_out}; nearest valid: {nearest} (invalid_reuse_factor = "nearest" takes it)'
+        )
+    return nearest
+
+
+@lru_cache(maxsize=1024)
+def known_factors(n_in: int, n_out: int) -> tuple[int, ...]:
+    """Reuse factors that Resource builds as asked."""
+    return valid_reuse_factors(n_in, n_out, "Resource")
+
+
+def top_block_bits(stage: Stage, analysis: Analysis) -> int:
+    """Bits used by the top block of a Resource ROM (see ``block_bits``)."""
+    if stage.kind not in MATRIX_KINDS:
+        return -1
+    kernel = integer_kernel(stage.name, analysis)
+    return -1 if kernel is None else block_bits(kernel, stage.reuse_factor)
+
+
+def integer_kernel(name: str, analysis: Analysis) -> Integers | None:
+    """A layer's integer weights as ``[n_in, n_out]``, kept after the first use."""
+    kernels = analysis.kernels
+    if name not in kernels:
+        layer = analysis.graph.layer(name)
+        weight = next((layer.weights[key] for key in ("weight", "depthwise") if key in layer.weights), None)
+        if weight is None:
+            return None
+        integers = Precision.parse(weight.precision).to_integers(weight.values).astype(np.int64)
+        kernels[name] = integers.reshape(-1, integers.shape[-1])
+    return kernels[name]
+
+
+# Layers --------------------------------------------------------------------------------------
+
+
+def layer_result(analysis: Analysis, index: int, stage: Stage, setting: Setting) -> LayerResult:
+    """One layer's estimate, remembered by what it depends on."""
+    key = (index, stage.strategy, stage.reuse_factor, setting.clock, setting.calibration.digest)
+    found = analysis.memory.get(key)
+    if found is None:
+        cycles, area = cycles_of(stage, setting.clock), area_of(stage, setting.clock)
+        made = layer_estimate(stage, cycles, area, analysis.work[index], setting)
+        found = analysis.memory[key] = LayerResult(
+            stage, cycles, area, made, stage_profile(stage, cycles), work_of(stage).dynamic_pj
+        )
+    return found
+
+
+def layer_estimate(stage: Stage, cycles: Cycles, area: Area, work: Work, setting: Setting) -> LayerEstimate:
+    """Figures of one layer."""
+    clock, calibration = setting.clock, setting.calibration
+    notes = outside(calibration, stage, clock)
+    spread = Spread(kind_key(stage), tool_class(clock), calibration, seen=not notes)
+    lut, ff = (predict(area, clock, calibration, quantity) for quantity in ("lut", "ff"))
+    return LayerEstimate(
+        name=stage.name,
+        kind=stage.kind,
+        latency_cycles=spread.figure("latency_cycles", cycles.high, "cycles"),
+        initiation_interval_cycles=spread.figure("interval_cycles", cycles.interval, "cycles"),
+        dsp=spread.figure("dsp", area.dsp, "DSP"),
+        lut=spread.figure("lut", round(lut), "LUT"),
+        ff=spread.figure("ff", round(ff), "FF"),
+        bram_18k=spread.figure("bram_18k", area.bram_18k, "BRAM18K"),
+        uram=Figure(area.uram, "URAM", "model"),
+        notes=tuple(notes),
+        figures=layer_figures(stage, cycles, work),
+    )
+
+
+def layer_figures(stage: Stage, cycles: Cycles, work: Work) -> dict[str, Figure]:
+    """Further figures of a layer: pipeline depth and, with weights, work and memory."""
+    figures = {
+        "latency_min_cycles": Figure(cycles.low, "cycles", "model"),
+        "depth_cycles": Figure(cycles.depth, "cycles", "model", note="from the last input of an output to that output"),
+        "reuse_factor": Figure(stage.reuse_factor, "", "counted"),
+    }
+    return figures | (work_figures(work) if work.macs else {})
+
+
+def work_figures(work: Work) -> dict[str, Figure]:
+    """Exact counts of work and memory."""
+    return {
+        "macs": Figure(work.macs, "MAC", "counted"),
+        "nonzero_macs": Figure(work.nonzero_macs, "MAC", "counted"),
+        "bops": Figure(work.bops, "BOP", "counted", note="UNIQ, Baskin et al. 2021"),
+        "ebops": Figure(work.ebops, "EBOP", "counted", note="HGQ, arXiv:2405.00645, from the weights' own bits"),
+        "parameters": Figure(work.weights, "", "counted"),
+        "weight_bits": Figure(work.weight_bits, "bit", "counted"),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Turns a value into a figure with the interval that its kind of layer earned in the calibration."""
+
+    kind: str
+    tool_class: str
+    calibration: Calibration
+    seen: bool = True
+
+    def figure(self, quantity: str, value: float, unit: str) -> Figure:
+        """A figure of one quantity."""
+        low, high = interval(value, nearest_residual(self.calibration, self.kind, self.tool_class, quantity))
+        if not self.seen:
+            low, high = value - 1.5 * (value - low), value + 1.5 * (high - value)
+        return Figure(value, unit, "model", low=max(low, 0.0), high=high, note=self.calibration.label)
+
+
+def interval(value: float, residual: Residual | None) -> tuple[float, float]:
+    """Low and high of a value from residual ratios of measured over estimated."""
+    if residual is None:
+        return value / UNSEEN_SPREAD, value * UNSEEN_SPREAD
+    if value < 10:
+        return max((value + 1) * residual.low - 1, 0.0), (value + 1) * residual.high - 1
+    return value * residual.low, value * residual.high
+
+
+# Timing --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Timing:
+    """Latency and interval of the whole design and, for streams, its FIFOs."""
+
+    latency: int
+    interval: int
+    latency_worst: int
+    interval_worst: int
+    fifos: tuple[FifoEstimate, ...] = ()
+    notes: tuple[str, ...] = ()
+    stalled: tuple[str, ...] = ()
+    simulated: bool = False
+
+
+def parallel_timing(results: Sequence[LayerResult], setting: Setting) -> Timing:
+    """io_parallel: one pipeline when every layer is Latency or distributed arithmetic, else a dataflow of layers."""
+    if any(is_dataflow(result.stage) for result in results):
+        return dataflow_timing(results)
+    return pipeline_timing(results, setting)
+
+
+def is_dataflow(stage: Stage) -> bool:
+    """Whether hls4ml takes dataflow because of this layer (its pass ``pipeline_style``)."""
+    convolution = stage.kind in ("conv", "depthwise", "pointwise") and stage.partitions > 1
+    return convolution or (stage.strategy == "resource" and stage.kind in MATRIX_KINDS)
+
+
+def dataflow_timing(results: Sequence[LayerResult]) -> Timing:
+    """Layers hand whole arrays on: latencies add, the slowest decides the interval."""
+    latency = sum(result.cycles.high for result in results) + max(len(results) - 1, 0)
+    slowest = max((max(result.cycles.high, result.cycles.interval) for result in results), default=0)
+    alone = len(results) == 1
+    interval_cycles = results[0].cycles.interval if alone else slowest + 1
+    return Timing(latency, interval_cycles, latency, interval_cycles)
+
+
+def pipeline_timing(results: Sequence[LayerResult], setting: Setting) -> Timing:
+    """One pipeline: layers' latencies, a register at each call that does not chain, and one more at II 1.
+
+    Registers as in 18 designs of Vitis HLS 2021.1: a layer of latency above 0 adds one cycle, one of
+    latency 0 chains with its neighbour while the clock allows.
+    """
+    interval_cycles = max((result.cycles.interval for result in results), default=1)
+    if len(results) == 1:
+        return Timing(results[0].cycles.high, interval_cycles, results[0].cycles.high, interval_cycles)
+    total, chained = 0, 0.0
+    for result in results:
+        if result.cycles.high > 0:
+            total, chained = total + result.cycles.high + 1, 0.0
+            continue
+        delay = relu_ns(result.stage, setting.clock.family) if result.stage.kind not in MATRIX_KINDS else 3.0
+        chained += delay
+        if chained > setting.clock.usable_ns or setting.clock.family == "7series":
+            total, chained = total + 1, delay
+    if total:
+        total += 1 if interval_cycles == 1 else -1
+    return Timing(total, interval_cycles, total, interval_cycles)
+
+
+def stream_timing(
+    analysis: Analysis, stages: Sequence[Stage], results: Sequence[LayerResult], setting: Setting
+) -> Timing:
+    """io_stream: the network simulated token by token, or bounded by first and last tokens."""
+    network = network_of(analysis.graph, stages, setting.clock) if setting.config.fifo_simulation else None
+    if network is None:
+        return quick_timing(analysis, stages, results, setting)
+    images = setting.config.images
+    free = simulate(network, images=images, depths=unbounded(network))
+    written = simulate(network, images=images)
+    worst_network = network_of(analysis.graph, stages, setting.clock, worst=True)
+    worst = simulate(worst_network, images=images, depths=unbounded(worst_network))
+    depths = needed_depths(network, free, images=images)
+    best = free if written.deadlocked else written
+    notes = () if depths.searched else ("network too large for the depth search: needed depths are the peaks",)
+    return Timing(
+        latency=best.latency_cycles,
+        interval=best.interval_cycles,
+        latency_worst=worst.latency_cycles,
+        interval_worst=worst.interval_cycles,
+        fifos=fifo_estimates(analysis.graph, network, depths, setting.clock.tool),
+        notes=(*notes, *stall_notes(written, free)),
+        stalled=written.deadlocked,
+        simulated=True,
+    )
+
+
+def stall_notes(written: Simulation, free: Simulation) -> tuple[str, ...]:
+    """What the FIFO depths of the project cost, in words."""
+    if written.deadlocked:
+        return (f"deadlock with the project's FIFO depths: {', '.join(written.deadlocked)} never end",)
+    lost = written.latency_cycles - free.latency_cycles, written.interval_cycles - free.interval_cycles
+    if max(lost) > 0:
+        return (f"the project's FIFO depths cost {lost[0]} cycles of latency and {lost[1]} of interval",)
+    return ()
+
+
+def fifo_estimates(graph: Graph, network: Network, depths: Depths, tool: Tool) -> tuple[FifoEstimate, ...]:
+    """Default and needed depth of each stream and what both cost in BRAM."""
+    return tuple(
+        fifo_estimate(name, graph, network.depths[name], depths.needed[name], depths.peak[name], tool)
+        for name in network.depths
+        if name in depths.needed
+    )
+
+
+def fifo_estimate(name: str, graph: Graph, default: int, needed: int, peak: int, tool: Tool) -> FifoEstimate:
+    """One stream."""
+    tensor = graph.tensors[name]
+    bits, channels = Precision.parse(tensor.precision).width_bits, tensor.shape[-1]
+    return FifoEstimate(
+        name=name,
+        default_depth=default,
+        needed_depth=needed,
+        bits=bits * channels,
+        peak_depth=peak,
+        default_bram_18k=fifo_area(default, channels, bits, tool).bram_18k,
+        needed_bram_18k=fifo_area(needed, channels, bits, tool).bram_18k,
+    )
+
+
+def quick_timing(
+    analysis: Analysis, stages: Sequence[Stage], results: Sequence[LayerResult], setting: Setting
+) -> Timing:
+    """Streamed latency without tokens: each stage starts with its first token and ends after its last.
+
+    Exact for a chain whose slowest stage is its first; otherwise within a few per cent of the simulation.
+    """
+    by_name = {result.stage.name: result for result in results}
+    first: dict[str, float] = {}
+    last: dict[str, float] = {}
+    slowest, latest = 1.0, 1.0
+    for layer in analysis.graph.layers:
+        result = by_name.get(layer.name)
+        sources = [name for name in layer.inputs if name in first]
+        if result is None:
+            begin, end = max((first[n] for n in sources), default=0.0), max((last[n] for n in sources), default=0.0)
+            first.update(dict.fromkeys(layer.outputs, begin))
+            last.update(dict.fromkeys(layer.outputs, end))
+            continue
+        busy, lead, tail = result.profile
+        begin = max((first[name] for name in sources), default=0.0)
+        arrive = max((last[name] for name in sources), default=0.0)
+        share = lead / max(busy, 1)
+        opening = max(begin + lead, begin + share * (arrive - begin))
+        ending = max(begin + busy, arrive + tail)
+        first.update(dict.fromkeys(layer.outputs, opening))
+        last.update(dict.fromkeys(layer.outputs, ending))
+        slowest, latest = max(slowest, busy), max(latest, ending)
+    latency, interval_cycles = math.ceil(latest) + 1, math.ceil(slowest)
+    worst = max((result.cycles.high for result in results), default=1)
+    note = ("latency from first and last tokens, FIFOs not simulated",)
+    return Timing(
+        latency,
+        interval_cycles,
+        max(latency, worst),
+        max(interval_cycles, worst),
+        fifo_defaults(analysis, setting),
+        note,
+    )
+
+
+def stage_profile(stage: Stage, cycles: Cycles) -> tuple[float, float, float]:
+    """Busy cycles of a stage, cycles to its first output, and cycles from its last input to its end."""
+    if stage.kind in ("conv", "depthwise", "pointwise", "separable"):
+        busy = (stage.in_pixels - stage.out_pixels) * idle_share(stage, cycles) + stage.out_pixels * cycle_share(
+            stage, cycles
+        )
+        lead = ((stage.kernel_height - 1) * stage.in_width + stage.kernel_width - 1) * idle_share(stage, cycles)
+        return busy + 2, lead + cycles.depth, cycles.depth + 2
+    if stage.kind == "pool":
+        lead = (
+            ((stage.kernel_height - 1) * stage.in_width + stage.kernel_width - 1)
+            * cycles.high
+            / max(stage.in_pixels, 1)
+        )
+        return cycles.high, lead + cycles.depth, cycles.depth
+    if stage.kind in ("dense", "global_pool"):
+        return cycles.high, cycles.high, max(cycles.high - stage.in_pixels + 1, 1)
+    return cycles.high, cycles.depth, cycles.depth
+
+
+def cycle_share(stage: Stage, cycles: Cycles) -> float:
+    """Cycles of a pixel that completes a window."""
+    return (cycles.high - 1) / max(stage.in_pixels, 1)
+
+
+def idle_share(stage: Stage, cycles: Cycles) -> float:
+    """Cycles of a pixel that does not."""
+    return (cycles.low - 1) / max(stage.in_pixels, 1)
+
+
+def fifo_defaults(analysis: Analysis, setting: Setting) -> tuple[FifoEstimate, ...]:
+    """FIFOs with the depths the project has, where nothing was simulated."""
+    key = ("fifos", setting.clock.tool)
+    found = analysis.memory.get(key)
+    if found is None:
+        graph, tool = analysis.graph, setting.clock.tool
+        used = {name for layer in graph.layers for name in layer.inputs} - set(graph.inputs)
+        names = [name for name, tensor in graph.tensors.items() if name in used and tensor.fifo_depth > 0]
+        found = tuple(
+            fifo_estimate(name, graph, graph.tensors[name].fifo_depth, graph.tensors[name].fifo_depth, 0, tool)
+            for name in names
+        )
+        analysis.memory[key] = found
+    fifos: tuple[FifoEstimate, ...] = found
+    return fifos
+
+
+# The whole design ------------------------------------------------------------------------------
+
+
+def assemble(analysis: Analysis, setting: Setting, results: Sequence[LayerResult], timing: Timing) -> Estimate:
+    """Sum up layers and FIFOs, and put every figure in its unit."""
+    resources = design_resources(analysis, results, timing, setting)
+    cycles = cycle_figures(results, timing, setting)
+    latency, interval_cycles = cycles["latency"], cycles["interval"]
+    period_us = setting.hls.clock_period_ns / 1000
+    share = utilization_of(resources, setting.device)
+    interval_us = interval_cycles.value * period_us
+    work = total_work(results, analysis)
+    energy = energy_figure(work.dynamic_pj, interval_us, setting.device, setting.config.static_power_w)
+    return Estimate(
+        latency_cycles=latency,
+        initiation_interval_cycles=interval_cycles,
+        latency_us=scaled(latency, period_us, "us"),
+        throughput_hz=inverse(interval_cycles, 1e6 / period_us),
+        **resources,
+        energy_uj=energy,
+        utilization=share,
+        fits=setting.device is not None and not timing.stalled and all(item.value <= 100 for item in share.values()),
+        layers=tuple(result.estimate for result in results),
+        fifos=timing.fifos,
+        notes=design_notes(setting, timing, results),
+        figures=design_figures(work, results, resources, timing, setting),
+        project_digest=analysis.digest,
+    )
+
+
+def total_work(results: Sequence[LayerResult], analysis: Analysis) -> Work:
+    """Work of all layers; the dynamic energy is that of each layer's strategy."""
+    counted = analysis.memory.get("work")
+    if counted is None:
+        names = ("macs", "nonzero_macs", "bops", "ebops", "weights", "weight_bits")
+        sums = {name: sum(getattr(item, name) for item in analysis.work) for name in names}
+        counted = analysis.memory["work"] = Work(**sums)
+    return replace(counted, dynamic_pj=sum(result.dynamic_pj for result in results))
+
+
+def design_resources(
+    analysis: Analysis, results: Sequence[LayerResult], timing: Timing, setting: Setting
+) -> dict[str, Figure]:
+    """Resources of the design: layers plus, in streams, FIFOs of the project's depths."""
+    fifos = fifo_resources(analysis, timing, setting)
+    totals = {}
+    for quantity in RESOURCES:
+        parts = [getattr(result.estimate, quantity) for result in results]
+        extra = float(getattr(fifos, quantity, 0))
+        totals[quantity] = Figure(
+            sum(part.value for part in parts) + extra,
+            UNITS[quantity],
+            "model",
+            low=sum(part.low if part.low is not None else part.value for part in parts) + extra * 0.8,
+            high=sum(part.high if part.high is not None else part.value for part in parts) + extra * 1.2,
+            note=f"csynth; {setting.calibration.label}",
+        )
+    return totals
+
+
+def fifo_resources(analysis: Analysis, timing: Timing, setting: Setting) -> FifoArea:
+    """FIFOs of all streams together, at the project's depths."""
+    key = ("fifo area", setting.clock.tool)
+    if key not in analysis.memory:
+        areas = []
+        for fifo in timing.fifos:
+            tensor = analysis.graph.tensors[fifo.name]
+            bits = Precision.parse(tensor.precision).width_bits
+            areas.append(fifo_area(fifo.default_depth, tensor.shape[-1], bits, setting.clock.tool))
+        total = FifoArea(sum(a.bram_18k for a in areas), sum(a.lut for a in areas), sum(a.ff for a in areas))
+        analysis.memory[key] = total
+    found: FifoArea = analysis.memory[key]
+    return found
+
+
+def cycle_figures(results: Sequence[LayerResult], timing: Timing, setting: Setting) -> dict[str, Figure]:
+    """Latency and interval with the widest relative interval of any layer that decides them."""
+    note = "simulated" if timing.simulated else "from stage latencies"
+    figures = {}
+    for name, value, worst, quantity in (
+        ("latency", timing.latency, timing.latency_worst, "latency_cycles"),
+        ("interval", timing.interval, timing.interval_worst, "initiation_interval_cycles"),
+    ):
+        heavy = max(results, key=lambda result: result.cycles.high, default=None)
+        own = getattr(heavy.estimate, quantity) if heavy else None
+        ratio_low = own.low / own.value if own and own.value else 1.0
+        ratio_high = own.high / own.value if own and own.value else 1.0
+        figures[name] = Figure(
+            value,
+            "cycles",
+            "model",
+            low=min(value * max(ratio_low, 0.0), value),
+            high=max(value * ratio_high, worst),
+            note=f"{note}; {setting.calibration.label}",
+        )
+    return figures
+
+
+def scaled(figure: Figure, factor: float, unit: str) -> Figure:
+    """A figure in another unit."""
+    low = None if figure.low is None else figure.low * factor
+    high = None if figure.high is None else figure.high * factor
+    return Figure(figure.value * factor, unit, figure.source, low=low, high=high, note=figure.note)
+
+
+def inverse(figure: Figure, numerator: float) -> Figure:
+    """Throughput from an interval: bounds change places."""
+    low = numerator / figure.high if figure.high else None
+    high = numerator / figure.low if figure.low else None
+    return Figure(numerator / max(figure.value, 1), "1/s", figure.source, low=low, high=high, note=figure.note)
+
+
+def utilization_of(resources: Mapping[str, Figure], device: Device | None) -> dict[str, Figure]:
+    """Percent of the part by resource; what the part has none of counts as 0 when none is needed, else as over 100."""
+    if device is None:
+        return {}
+    return {name: share_of(figure, device.available(name)) for name, figure in resources.items()}
+
+
+def share_of(figure: Figure, available: int) -> Figure:
+    """One resource as percent of what the part has."""
+    if available == 0:
+        return Figure(0.0 if figure.value == 0 else 1e6, "%", "model", note="the part has none")
+    return scaled(figure, 100 / available, "%")
+
+
+def check_fits(estimated: Estimate) -> tuple[str, ...]:
+    """Resources that exceed the part, in words; empty when everything fits."""
+    return tuple(
+        f"{name}: {figure.value:.0f} % of the part (up to {figure.high or figure.value:.0f} %)"
+        for name, figure in estimated.utilization.items()
+        if figure.value > 100
+    )
+
+
+def design_notes(setting: Setting, timing: Timing, results: Sequence[LayerResult]) -> tuple[str, ...]:
+    """What a reader must know: tool, part, extrapolation, stalls."""
+    notes = [f"estimated for {setting.clock.tool}, {setting.clock.family}, {setting.hls.clock_period_ns:g} ns"]
+    if setting.device is None:
+        notes.append(f"part {setting.hls.part} is in no device table: utilization and fit are unknown")
+    strange = [result.stage.name for result in results if result.estimate.notes]
+    if strange:
+        notes.append(f"outside the calibration: {', '.join(strange)}")
+    notes.append(
+        "kernel only: host and bus overhead are not included (about 0.75 to 0.94 ms an image on PYNQ-class boards)"
+    )
+    return (*notes, *timing.notes)
+
+
+def design_figures(
+    work: Work,
+    results: Sequence[LayerResult],
+    resources: Mapping[str, Figure],
+    timing: Timing,
+    setting: Setting,
+) -> dict[str, Figure]:
+    """Work and memory of the whole network, csynth's worst case, figures after logic synthesis, FIFO savings."""
+    figures = work_figures(work)
+    figures["weight_bytes"] = Figure(work.weight_bits / 8, "byte", "counted")
+    figures["latency_csynth_cycles"] = Figure(
+        timing.latency_worst, "cycles", "model", note="as csynth's maximum: every pixel completes a window"
+    )
+    figures["initiation_interval_csynth_cycles"] = Figure(timing.interval_worst, "cycles", "model")
+    if timing.simulated:
+        saved = sum(fifo.default_bram_18k - fifo.needed_bram_18k for fifo in timing.fifos)
+        figures["fifo_saving_bram_18k"] = Figure(saved, "BRAM18K", "model", note="needed depths against the project's")
+    return figures | placed_figures(results, resources, setting)
+
+
+def placed_figures(
+    results: Sequence[LayerResult], resources: Mapping[str, Figure], setting: Setting
+) -> dict[str, Figure]:
+    """Expected figures after synthesis and placement, from the vsynth / csynth ratios of real designs."""
+    heavy = sum(result.estimate.lut.value for result in results if result.stage.resource)
+    style = "resource" if heavy > 0.5 * resources["lut"].value else "latency"
+    ratios = PLACED[style]
+    return {
+        f"{name}_placed": Figure(
+            resources[name].value * middle,
+            UNITS[name],
+            "model",
+            low=(resources[name].low or 0.0) * low,
+            high=(resources[name].high or resources[name].value) * high,
+            note=f"csynth estimate x vsynth/csynth of {style} designs (11 designs, Vivado HLS 2019.2-2020.1)",
+        )
+        for name, (low, middle, high) in ratios.items()
+    }
