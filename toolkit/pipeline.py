@@ -31,6 +31,7 @@ from toolkit.hls import build_csim, check, write_project
 from toolkit.records import BaselineRecord, CheckResult, Dataset, TrainRecord
 from toolkit.store import artifact, digest, package_versions, store_root
 from toolkit.training import load_record, quantize, save_record, train
+from toolkit.training.train import OnEpoch
 from toolkit.zoo import build_model, load_model
 
 if TYPE_CHECKING:
@@ -110,7 +111,12 @@ def float_model(design: DesignFile, dataset: Dataset) -> TrainRecord:
 
 
 def trained_once(
-    start: keras.Model, dataset: Dataset, config: TrainConfig, name: str, origin: list[Any]
+    start: keras.Model,
+    dataset: Dataset,
+    config: TrainConfig,
+    name: str,
+    origin: list[Any],
+    on_epoch: OnEpoch | None = None,
 ) -> TrainRecord:
     """Train, or load what the same model, dataset and configuration gave before; resumes after a kill."""
     settings = config.model_dump(mode="json", exclude={"teacher", "progress", "checkpoint"})
@@ -118,7 +124,7 @@ def trained_once(
     with artifact("trained", key) as folder:
         if not folder.complete:
             resumable = config.change(checkpoint=store_root() / "checkpoints" / key)
-            save_record(train(start, dataset, resumable, name=name), folder.path)
+            save_record(train(start, dataset, resumable, name=name, on_epoch=on_epoch), folder.path)
     return load_record(folder.path)
 
 
@@ -168,14 +174,16 @@ def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, path: 
     return Realized((*records, *checks), tuple(checks))
 
 
-def quantized_model(design: DesignConfig, trained: TrainRecord, dataset: Dataset) -> TrainRecord:
+def quantized_model(
+    design: DesignConfig, trained: TrainRecord, dataset: Dataset, on_epoch: OnEpoch | None = None
+) -> TrainRecord:
     """The quantized model of a design: post-training, or trained aware of the quantization."""
     config = design.qat or TrainConfig(epochs=0)
     if config.teacher == "float":
         config = config.change(teacher=trained.model)
     start = quantize(trained.model, design.quantization, dataset)
     origin = [trained.digest, design.quantization, config.teacher is not None]
-    return trained_once(start, dataset, config, design.label, origin)
+    return trained_once(start, dataset, config, design.label, origin, on_epoch)
 
 
 def demo_design() -> DesignFile:

@@ -42,6 +42,13 @@ class Completed:
     seconds: float
 
 
+def cores() -> int:
+    """Cores this process may use: ``$TOOLKIT_THREADS``, which sweeps set in their workers, else its CPU affinity."""
+    if asked := os.environ.get("TOOLKIT_THREADS"):
+        return max(1, int(asked))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def find_tool(name: str) -> Path | None:
     """Path of a program: ``$TOOLKIT_<NAME>`` if set (``g++`` is ``TOOLKIT_GXX``), else PATH."""
     override = os.environ.get(override_variable(name))
@@ -136,7 +143,7 @@ def run_many(
         while waiting or running:
             while waiting and len(running) < max(jobs, 1):
                 index, argv = waiting.pop(0)
-                output = tempfile.TemporaryFile()
+                output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open until the program ends
                 running[index] = (start(argv, output, cwd, env), output, argv, time.monotonic())
             for index in [index for index, (child, *_) in running.items() if child.poll() is not None]:
                 child, output, argv, begun = running.pop(index)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.emulation.compile import Compiled
+from toolkit.process import cores
 
 Array = npt.NDArray[Any]
 
 # Images per call are chosen so that the largest tensor of a call stays in the last-level cache.
-CALL_BYTES = 8 << 20
+CALL_BYTES = 2 << 20
 MOST_IMAGES = 256
 
 
@@ -65,4 +65,4 @@ def make_engine(compiled: Compiled) -> Engine:
     session = onnxruntime.InferenceSession(
         compiled.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return Engine(compiled, session, len(os.sched_getaffinity(0)))
+    return Engine(compiled, session, cores())

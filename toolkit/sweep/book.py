@@ -26,13 +26,13 @@ from toolkit.errors import ConfigError, StoreError
 from toolkit.store import digest, package_versions, store_root, write_text, writing
 from toolkit.sweep.figures import direction
 from toolkit.sweep.points import PointRecord, failure
-from toolkit.sweep.space import Dimension, Point, Sweep
+from toolkit.sweep.space import Dimension, Sweep
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.trial import FrozenTrial
 
 JOURNAL_SUFFIXES = (".log", ".journal")
 SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -137,15 +137,15 @@ class Book:
     name: str  # of the storage, for messages
     spaces: dict[str | None, dict[str, BaseDistribution]] = field(default_factory=dict)
 
-    def add(self, records: Sequence[PointRecord]) -> None:
+    def add(self, records: Sequence[PointRecord], system_attrs: Mapping[str, Any] | None = None) -> None:
         """Write finished points, each whole or not at all."""
         from toolkit.sweep.bulk import add_trials
 
         with talking_to(self.name):
-            add_trials(self.study, self.storage, [self.trial(record) for record in records])
+            add_trials(self.study, self.storage, [self.trial(record, system_attrs) for record in records])
 
-    def trial(self, record: PointRecord) -> FrozenTrial:
-        """A finished point as Optuna's record."""
+    def trial(self, record: PointRecord, system_attrs: Mapping[str, Any] | None = None) -> FrozenTrial:
+        """A finished point as Optuna's record; ``system_attrs`` are a sampler's notes."""
         import optuna
 
         complete = record.state == "complete"
@@ -157,6 +157,8 @@ class Book:
             distributions=self.distributions(record.point.params.get("design")),
             user_attrs=attributes(record),
             constraints=self.constraints(record) if complete else None,
+            system_attrs=dict(system_attrs or {}),
+            intermediate_values=dict(enumerate(record.history)) if len(self.sweep.settings.objectives) == 1 else None,
         )
         trial.datetime_start, trial.datetime_complete = now, now
         return trial
@@ -182,46 +184,6 @@ class Book:
         if record.state != "complete" or not lacking:
             return record
         return failure(record.point, f"no figure for {', '.join(lacking)}", "NoFigure", record.seconds)
-
-    def ask(self) -> tuple[Trial, Point]:
-        """A new trial and the point it proposes."""
-        with talking_to(self.name):
-            trial = self.study.ask()
-            return trial, self.proposed(trial)
-
-    def proposed(self, trial: Trial) -> Point:
-        """The point of a trial; asks the sampler for what has no value yet."""
-        params: dict[str, Any] = {}
-        if len(self.sweep.branches) > 1:
-            params["design"] = trial.suggest_categorical("design", [branch.name for branch in self.sweep.branches])
-        for dimension in self.sweep.branch(params.get("design")).dimensions:
-            params[dimension.name] = suggest(trial, dimension)
-        return self.sweep.point(params)
-
-    def tell(self, trial: Trial, record: PointRecord) -> None:
-        """Finish a trial with what became of its point."""
-        import optuna
-
-        with talking_to(self.name):
-            for key, value in attributes(record).items():
-                trial.set_user_attr(key, value)
-            if record.state == "complete":
-                for text, missed in self.constraints(record).items():
-                    if text not in trial.constraints:  # a killed coordinator may have set it
-                        trial.set_constraint(text, missed)
-            state = getattr(optuna.trial.TrialState, STATES[record.state])
-            self.study.tell(trial, self.values(record) if record.state == "complete" else None, state=state)
-
-    def open_trials(self) -> list[tuple[Trial, Point, PointRecord | None]]:
-        """Trials that a killed coordinator left running, with the record if it was already written."""
-        import optuna
-
-        found = []
-        with talking_to(self.name):
-            for frozen in self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-                trial = optuna.trial.Trial(self.study, frozen._trial_id)
-                found.append((trial, self.proposed(trial), read_record(frozen)))
-        return found
 
     def records(self) -> dict[str, PointRecord]:
         """The latest record of each point of this sweep, by digest."""
@@ -275,16 +237,6 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     if dimension.is_whole:
         return IntDistribution(int(low), int(high), log=log, step=int(dimension.step or 1))
     return FloatDistribution(low, high, log=log, step=dimension.step)
-
-
-def suggest(trial: Trial, dimension: Dimension) -> Any:
-    """Ask the sampler for one value."""
-    if dimension.choices:
-        return trial.suggest_categorical(dimension.name, [dimension.spelled(value) for value in dimension.choices])
-    low, high, log = dimension.low, dimension.high, dimension.log
-    if dimension.is_whole:
-        return trial.suggest_int(dimension.name, int(low), int(high), log=log, step=int(dimension.step or 1))
-    return trial.suggest_float(dimension.name, low, high, log=log, step=dimension.step)
 
 
 def records_of(study: optuna.Study) -> dict[str, PointRecord]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 KNOWN_SCHEMA = 12
-FEW = 3  # trials for which the detour is not worth it
 EXPECTED_COLUMNS = {
     "TrialModel": {"trial_id", "number", "study_id", "state", "datetime_start", "datetime_complete"},
     "TrialParamModel": {"param_id", "trial_id", "param_name", "param_value", "distribution_json"},
@@ -30,7 +29,8 @@ EXPECTED_COLUMNS = {
 
 def add_trials(study: optuna.Study, storage: BaseStorage, trials: Sequence[FrozenTrial]) -> None:
     """Add finished trials; all of them in one transaction where the storage allows."""
-    models = known_models(storage) if len(trials) > FEW else None
+    plain = not any(trial.intermediate_values for trial in trials)
+    models = known_models(storage) if plain and trials else None
     if models is None:
         for trial in trials:
             study.add_trial(trial)

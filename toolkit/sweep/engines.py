@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from toolkit.errors import ConfigError, ToolNotFound
+from toolkit.process import cores
 
 Job = Callable[..., Any]
 
@@ -51,11 +52,6 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End every worker this engine started."""
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

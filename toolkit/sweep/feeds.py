@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from toolkit.store import digest, store_root
-from toolkit.sweep.book import Book, talking_to
+from toolkit.sweep.book import STATES, Book, talking_to
 from toolkit.sweep.engines import Job
 from toolkit.sweep.jobs import Evaluate, run_job
 from toolkit.sweep.points import PointRecord, failure
-from toolkit.sweep.space import Point
+from toolkit.sweep.space import BRANCH, Dimension, Point, Sweep
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.samplers import BaseSampler
     from optuna.trial import Trial
 
@@ -111,55 +112,48 @@ class GridFeed:
 
 @dataclass(eq=False)
 class TrialFeed:
-    """Points that a sampler proposes, one trial each; a point met again gets the result it had."""
+    """Points that one of Optuna's samplers proposes; a point met again gets the result it had.
+
+    The sampler works on a copy of the study in memory, where a proposal costs a millisecond; the book
+    receives finished points only, so a killed coordinator leaves no trial behind that never ends.
+    """
 
     book: Book
     evaluate: Evaluate
     progress: Progress
     earlier: Mapping[str, PointRecord]
-    left_open: deque[tuple[Trial, Point]] = field(default_factory=deque)
+    search: optuna.Study
     asked: dict[str, list[Trial]] = field(default_factory=dict)
 
     @classmethod
     def start(cls, book: Book, evaluate: Evaluate, retry_failed: bool) -> TrialFeed:
-        """Continue a search: trials that were left running come first."""
+        """Continue a search from the points in the book."""
         known = book.records()
-        book.study.sampler = sampler(book)
+        search = copy_of(book)
         if retry_failed:
             for record in [record for record in known.values() if record.state == "failed"]:
-                book.study.enqueue_trial(dict(record.point.params))
+                search.enqueue_trial(dict(record.point.params))
                 del known[record.digest]
         progress = Progress(book.sweep.settings.points or DEFAULT_POINTS, known)
-        feed = cls(book, evaluate, progress, book.earlier_records())
-        for trial, point, record in book.open_trials():
-            if record is None:
-                feed.left_open.append((trial, point))
-            else:  # the result was written, the trial not yet closed
-                book.tell(trial, record)
-                progress.keep([record])
-        return feed
+        return cls(book, evaluate, progress, book.earlier_records(), search)
 
     def take(self, like: str | None) -> Sequence[Point]:
         for _ in range(REPEATS):
-            if self.left_open:
-                trial, point = self.left_open.popleft()
-            elif self.progress.done + len(self.asked) < self.progress.total:
-                trial, point = self.book.ask()
-            else:
+            if self.progress.done + len(self.asked) >= self.progress.total:
                 return []
-            known = self.progress.records.get(point.digest) or self.earlier.get(point.digest)
-            if known is not None:
-                self.close(trial, self.book.judged(known.change(point=point)))
-            elif point.digest in self.asked:
+            trial = self.search.ask()
+            point = proposed(self.book.sweep, trial)
+            if point.digest in self.asked:
                 self.asked[point.digest].append(trial)
+                return []  # known once the one in hand is done
+            self.asked[point.digest] = [trial]
+            if point.digest in self.progress.records:
+                self.tell(self.progress.records[point.digest])
+            elif point.digest in self.earlier:
+                self.finish(self.book.judged(self.earlier[point.digest].change(point=point)))
             else:
-                self.asked[point.digest] = [trial]
                 return [point]
         return []
-
-    def close(self, trial: Trial, record: PointRecord) -> None:
-        self.book.tell(trial, record)
-        self.progress.records.setdefault(record.digest, record)
 
     def job(self, points: Sequence[Point]) -> tuple[Job, tuple[Any, ...]]:
         return job_of(self.book, self.evaluate, points, self.progress)
@@ -172,10 +166,53 @@ class TrialFeed:
         self.finish(failure(point, error, kind))
 
     def finish(self, record: PointRecord) -> None:
-        """Close every trial that waits for this point."""
-        for trial in self.asked.pop(record.digest):
-            self.book.tell(trial, record)
+        """Write a new point into the book and tell the sampler."""
+        number = self.asked[record.digest][0].number
+        self.book.add([record], self.search.get_trials(deepcopy=False)[number].system_attrs)
         self.progress.keep([record])
+        self.tell(record)
+
+    def tell(self, record: PointRecord) -> None:
+        """Close every proposal of this point."""
+        from optuna.trial import TrialState
+
+        complete = record.state == "complete"
+        for trial in self.asked.pop(record.digest):
+            for text, missed in (self.book.constraints(record) if complete else {}).items():
+                trial.set_constraint(text, missed)
+            values = self.book.values(record) if complete else None
+            self.search.tell(trial, values, state=getattr(TrialState, STATES[record.state]))
+
+
+def copy_of(book: Book) -> optuna.Study:
+    """The book's study in memory, with the sampler the user asked for."""
+    import optuna
+
+    with talking_to(book.name):
+        trials = [trial for trial in book.study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        study = optuna.create_study(directions=book.study.directions, sampler=sampler(book.sweep, len(trials)))
+        study.add_trials(trials)
+    return study
+
+
+def proposed(sweep: Sweep, trial: Trial) -> Point:
+    """The point a trial proposes."""
+    params: dict[str, Any] = {}
+    if len(sweep.branches) > 1:
+        params[BRANCH] = trial.suggest_categorical(BRANCH, [branch.name for branch in sweep.branches])
+    for dimension in sweep.branch(params.get(BRANCH)).dimensions:
+        params[dimension.name] = suggest(trial, dimension)
+    return sweep.point(params)
+
+
+def suggest(trial: Trial, dimension: Dimension) -> Any:
+    """Ask the sampler for one value."""
+    if dimension.choices:
+        return trial.suggest_categorical(dimension.name, [dimension.spelled(value) for value in dimension.choices])
+    low, high, log = dimension.low, dimension.high, dimension.log
+    if dimension.is_whole:
+        return trial.suggest_int(dimension.name, int(low), int(high), log=log, step=int(dimension.step or 1))
+    return trial.suggest_float(dimension.name, low, high, log=log, step=dimension.step)
 
 
 def read_result(point: Point, result: Mapping[str, Any]) -> PointRecord:
@@ -190,21 +227,16 @@ def job_of(
     return run_job, (evaluate, [point.to_json() for point in points], bar, str(store_root()))
 
 
-def sampler(book: Book) -> BaseSampler:
+def sampler(sweep: Sweep, trials: int) -> BaseSampler:
     """Optuna's sampler; seeded anew by how far the study is, so that a continued search does not repeat itself."""
-    with talking_to(book.name):
-        return make_sampler(book)
-
-
-def make_sampler(book: Book) -> BaseSampler:
     from optuna import samplers
 
-    settings = book.sweep.settings
-    seed = int(digest(settings.seed, len(book.study.get_trials(deepcopy=False))), 16) % 2**32
+    settings = sweep.settings
+    seed = int(digest(settings.seed, trials), 16) % 2**32
     population = max(8, min(50, (settings.points or DEFAULT_POINTS) // 5))
     match settings.search:
         case "tpe":
-            return samplers.TPESampler(seed=seed, multivariate=len(book.sweep.branches) == 1, constant_liar=True)
+            return samplers.TPESampler(seed=seed, multivariate=len(sweep.branches) == 1, constant_liar=True)
         case "nsga2":
             return samplers.NSGAIISampler(seed=seed, population_size=population)
         case "nsga3":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ from toolkit.zoo.seeds import seeded
 
 EVALUATION_BATCH = 256
 
+# Receives the history so far: per quantity one value an epoch.
+OnEpoch = Callable[[Mapping[str, Sequence[float]]], None]
+
 
 def train(
     model: keras.Model,
@@ -35,12 +38,15 @@ def train(
     *,
     name: str | None = None,
     folder: str | Path | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> TrainRecord:
     """Fit a copy of a model (float or quantized) and measure it on the test split.
 
     Adam on cross-entropy; the weights kept are those of the epoch with the best validation accuracy.
     The same seed gives the same weights on a CPU. With ``config.checkpoint`` a killed training
-    continues where it was and ends with the same weights. ``folder`` saves the record.
+    continues where it was and ends with the same weights. ``folder`` saves the record. ``on_epoch`` is
+    called with the history after each epoch; what it raises ends the training. With no epochs, pruning
+    (if asked for) is done at once.
 
     Raises ``DataError`` when images do not fit the model, ``ModelError`` when the loss is not finite.
     """
@@ -51,7 +57,10 @@ def train(
     with seeded(config.seed):
         student = copy_of(model, config.mixed_precision)
         key = training_key(student, dataset, config)
-        history = fit(student, dataset, config, key, name or model.name) if config.epochs else {}
+        if config.epochs:
+            history = fit(student, dataset, config, key, name or model.name, on_epoch)
+        else:
+            history = prune_at_once(student, config)
         trained = copy_of(student, "float32") if config.mixed_precision != "float32" else student
     record = TrainRecord(
         name=name or model.name,
@@ -125,7 +134,16 @@ def teacher_of(config: TrainConfig) -> keras.Model | None:
     return teacher
 
 
-def fit(student: keras.Model, dataset: Dataset, config: TrainConfig, key: str, name: str) -> Mapping[str, list[float]]:
+def prune_at_once(student: keras.Model, config: TrainConfig) -> Mapping[str, list[float]]:
+    """Prune to the final sparsity without training; returns the empty history."""
+    if config.prune is not None:
+        prune(prunable(student), config.prune, config.prune.sparsity)
+    return {}
+
+
+def fit(
+    student: keras.Model, dataset: Dataset, config: TrainConfig, key: str, name: str, on_epoch: OnEpoch | None = None
+) -> Mapping[str, list[float]]:
     """Train ``student`` in place and leave the best weights in it; returns the history."""
     model = compiled(student, dataset, config)
     items = prunable(student)
@@ -133,15 +151,18 @@ def fit(student: keras.Model, dataset: Dataset, config: TrainConfig, key: str, n
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables, *masks.values()]
     state = load_state(config.checkpoint, key, variables) if config.checkpoint else State()
+    validation = validation_batches(dataset)
     steps = math.ceil(len(dataset.y_train) / config.batch_size)
     with narrating(name, config.epochs, steps, config.progress) as narrator:
         while state.epoch < config.epochs and not stopped_early(state, config):
             if config.prune is not None and not pruned_enough(config, state.epoch):
                 prune(items, config.prune, sparsity_at(config.prune, state.epoch))
                 update_masks(items, masks)
-            run_epoch(model, student, dataset, config, state, narrator)
+            run_epoch(model, student, dataset, config, state, validation, narrator)
             if config.checkpoint:
                 save_state(config.checkpoint, key, state, variables)
+            if on_epoch is not None:
+                on_epoch(state.history)
     if state.best_weights:
         student.set_weights(state.best_weights)
     if config.checkpoint:
@@ -179,22 +200,29 @@ def compiled(student: keras.Model, dataset: Dataset, config: TrainConfig) -> ker
     return model
 
 
+def validation_batches(dataset: Dataset) -> tf.data.Dataset | None:
+    """The validation split, if there is one."""
+    if len(dataset.y_validation) == 0:
+        return None
+    return split_batches(dataset.x_validation, dataset.y_validation, EVALUATION_BATCH)
+
+
 def run_epoch(
     model: keras.Model,
     student: keras.Model,
     dataset: Dataset,
     config: TrainConfig,
     state: State,
+    validation: tf.data.Dataset | None,
     narrator: Narrator,
 ) -> None:
     """One pass over the training split; afterwards ``state`` is that of the next epoch."""
     narrator.start(state.epoch)
-    validation = split_batches(dataset.x_validation, dataset.y_validation, EVALUATION_BATCH)
     result = model.fit(
         training_batches(dataset, config, state.epoch),
         initial_epoch=state.epoch,
         epochs=state.epoch + 1,
-        validation_data=validation if len(dataset.y_validation) else None,
+        validation_data=validation,
         shuffle=False,  # the batches come shuffled
         verbose=0,
         callbacks=[Steps(narrator)],
