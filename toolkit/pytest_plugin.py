@@ -552,6 +552,9 @@ def packed(arrays: Mapping[str, Array]) -> bytes:
 
 def read_golden(path: Path) -> Golden:
     """Read a golden file; raises ``StoreError`` when it is damaged or its digest does not match."""
+    import zipfile
+    import zlib
+
     import numpy as np
 
     from toolkit.store import digest
@@ -562,7 +565,7 @@ def read_golden(path: Path) -> Golden:
             count = sum(name.startswith("input_") for name in arrays.files)
             golden = Golden(tuple(arrays[f"input_{index}"] for index in range(count)), arrays["outputs"], record)
         schema, expected = record["schema"], record["digest"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"golden {path} cannot be read: {error}; write it again with --update-golden") from error
     if schema != GOLDEN_SCHEMA:
         raise StoreError(f"golden {path} has schema {schema}, this toolkit reads {GOLDEN_SCHEMA}; write it again")
@@ -643,4 +646,4 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     except ToolkitError as error:
         if FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             raise
-        pytest.fail(f"{type(error).__name__}: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None

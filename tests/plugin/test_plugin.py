@@ -1,0 +1,326 @@
+"""The pytest plugin in suites of its users."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from toolkit.config import HlsConfig
+from toolkit.hls.project import write_project
+from toolkit.pytest_plugin import Golden, read_golden, write_golden
+from toolkit.store import digest
+
+pytest_plugins = ["pytester"]
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+GUARD = """
+    def test_bits(hls_project, golden_csim):
+        golden_csim(hls_project("project"))
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported() -> None:
+    """What a suite inside this process would import and forget again: C extensions load only once."""
+    for name in ("keras", "onnx", "onnxruntime", "hls4ml", "qkeras", "toolkit.emulation", "toolkit.estimation"):
+        importlib.import_module(name)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``model.keras`` and its project as any hls4ml user has it."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("models")
+    keras.utils.set_random_seed(2)
+    start = keras.Input((6,))
+    x = keras.layers.Dense(5, activation="relu", name="hidden")(start)
+    model = keras.Model(start, keras.layers.Dense(3, name="logits")(x))
+    model.save(folder / "model.keras")
+    x = np.random.default_rng(1).uniform(-1, 1, (8, 6)).astype(np.float32)
+    config = HlsConfig(precision="ap_fixed<12,4>", io_type="io_parallel")
+    written = write_project(model, config, folder / "written", inputs=x)
+    ignored = shutil.ignore_patterns("manifest.json", "toolkit", "*.keras")
+    shutil.copytree(written.path, folder / "project", ignore=ignored)
+    return folder
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, models: Path) -> pytest.Pytester:
+    """An empty suite beside a project folder."""
+    shutil.copytree(models / "project", pytester.path / "project")
+    return pytester
+
+
+def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    """pytest in this process, without plugins that would want the outer suite's state."""
+    found = {entry.name for entry in entry_points(group="pytest11")}
+    load = () if "toolkit" in found else ("-p", "toolkit.pytest_plugin")
+    return suite.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", *load, *arguments)
+
+
+def golden_with(suite: pytest.Pytester, project: str = "other", change: float = 0.0) -> Path:
+    """A golden of the suite's project as the emulator computes it, said to be made from ``project``."""
+    from toolkit.emulation import emulate
+    from toolkit.hls.folder import open_project
+    from toolkit.hls.vectors import read_vectors
+
+    opened = open_project(suite.path / "project")
+    inputs = read_vectors(opened).inputs
+    outputs = emulate(opened).predict(inputs[0])
+    outputs[2, 1] += change
+    record = {"schema": 1, "digest": digest(list(inputs), outputs), "project": project, "engine": "g++"}
+    record |= {"project": opened.digest} if project == "same" else {}
+    path = suite.path / "golden" / "test_guard-test_bits.npz"
+    write_golden(path, Golden(inputs, outputs, {**record, "versions": {"hls4ml": "1.3.0"}}))
+    return path
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLKIT_GXX", "/nowhere/g++")
+
+
+class TestGolden:
+    def test_missing(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(test_guard=GUARD)
+        result = run(suite, "-q")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(
+            [
+                "*golden golden/test_guard-test_bits.npz does not exist; make it with",
+                "*pytest test_guard.py::test_bits --update-golden",
+            ]
+        )
+
+    @pytest.mark.csim
+    def test_write_compare_change(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(test_guard=GUARD)
+        run(suite, "--update-golden").assert_outcomes(passed=1)
+        path = suite.path / "golden" / "test_guard-test_bits.npz"
+        first = path.read_bytes()
+        golden = read_golden(path)
+        assert golden.record["engine"] == "g++"
+        assert golden.record["test"] == "test_guard.py::test_bits"
+        assert golden.outputs.shape == (8, 3)
+        run(suite, "--update-golden").assert_outcomes(passed=1)
+        assert path.read_bytes() == first, "the same vectors give the same file"
+        run(suite).assert_outcomes(passed=1)
+        run(suite, "--csim").assert_outcomes(passed=1)
+        self.change_weight(suite)
+        result = run(suite, "-q")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(
+            [
+                "*emulator outputs and golden golden/test_guard-test_bits.npz must be equal*of 24 differ*",
+                "*golden made from project * by g++ (hls4ml *), now *",
+                "*if the change is meant: pytest test_guard.py::test_bits --update-golden",
+            ]
+        )
+
+    def change_weight(self, suite: pytest.Pytester) -> None:
+        weights = suite.path / "project" / "firmware" / "weights" / "b2.txt"
+        values = weights.read_text().split(", ")
+        weights.write_text(", ".join(["0.75", *values[1:]]))
+
+    def test_same_project_needs_no_compiler(self, suite: pytest.Pytester, no_compiler: None) -> None:
+        suite.makepyfile(test_guard=GUARD)
+        golden_with(suite, project="same")
+        run(suite, "-W", "error").assert_outcomes(passed=1)
+
+    def test_other_project_without_compiler_warns(self, suite: pytest.Pytester, no_compiler: None) -> None:
+        suite.makepyfile(test_guard=GUARD)
+        golden_with(suite)
+        result = run(suite)
+        result.assert_outcomes(passed=1, warnings=1)
+        result.stdout.fnmatch_lines(["*equal in the emulator, not proven: g++ is needed*"])
+        run(suite, "--no-csim").assert_outcomes(passed=1)
+        result = run(suite, "--csim", "-q")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*ToolNotFound: g++ is needed*"])
+
+    @pytest.mark.csim
+    def test_other_project_is_proven(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(test_guard=GUARD)
+        golden_with(suite)
+        run(suite, "--junitxml=out.xml").assert_outcomes(passed=1)
+        assert properties(suite)["toolkit.engine"] == "g++"
+
+    def test_difference(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(test_guard=GUARD)
+        golden_with(suite, change=3 * 2.0**-8)
+        result = run(suite, "-q")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*1 of 24 differ, largest error 3 LSB*", "*[[]2, 1[]]: expected *, got *"])
+        assert "another exception" not in result.stdout.str()
+        assert "pytest_plugin.py" not in result.stdout.str()
+
+    def test_damaged(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(test_guard=GUARD)
+        path = golden_with(suite)
+        golden = read_golden(path)
+        write_golden(path, Golden(golden.inputs, golden.outputs + 1, golden.record))
+        result = run(suite, "-q")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*StoreError: golden *its vectors do not match its digest*"])
+        path.write_bytes(path.read_bytes()[:100])
+        run(suite, "-q").stdout.fnmatch_lines(["*StoreError: golden *cannot be read*"])
+
+    def test_own_path_and_inputs(self, suite: pytest.Pytester, no_compiler: None) -> None:
+        suite.makepyfile(
+            test_guard="""
+            import numpy as np
+
+            def test_bits(hls_project, golden_csim):
+                golden_csim(hls_project("project"), x=np.zeros((2, 6)), path="vectors/mine.npz")
+            """
+        )
+        result = run(suite, "-q")
+        result.stdout.fnmatch_lines(["*golden vectors/mine.npz does not exist*"])
+        result = run(suite, "--update-golden", "--no-csim", "-q")
+        result.stdout.fnmatch_lines(["*golden vectors are csim's outputs; write them without --no-csim*"])
+
+
+SEVERAL = """
+    def test_emulator(hls_project, emulator):
+        assert emulator(hls_project("project")).graph.layers
+
+    def test_csim(hls_project, csim, emulator, assert_bit_exact):
+        import numpy as np
+        project, x = hls_project("project"), np.random.default_rng(0).uniform(-1, 1, (9, 6))
+        assert_bit_exact(csim(project).predict(x), emulator(project).predict(x))
+        assert_bit_exact(csim(project).trace(x), emulator(project).trace(x))
+
+    def test_overflow(hls_project, assert_no_overflow):
+        import numpy as np
+        assert_no_overflow(hls_project("project"), np.full((1, 6), 7.9))
+"""
+
+
+class TestOptions:
+    def test_no_csim_skips_with_a_reason(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(test_guard=SEVERAL)
+        result = run(suite, "--no-csim", "-q", "-rs", "-k", "csim or emulator")
+        result.assert_outcomes(passed=1, skipped=1)
+        result.stdout.fnmatch_lines(["SKIPPED*compiles C++; run without --no-csim"])
+
+    def test_markers_select(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(test_guard=SEVERAL + GUARD)
+        run(suite, "-m", "csim", "--collect-only", "-q").stdout.fnmatch_lines(["*::test_csim"])
+        run(suite, "-m", "golden", "--collect-only", "-q").stdout.fnmatch_lines(["*::test_bits"])
+        run(suite, "--strict-markers", "-m", "not csim", "-k", "emulator").assert_outcomes(passed=1)
+
+    def test_overflow_names_layer_and_type(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(test_guard=SEVERAL)
+        result = run(suite, "-k", "overflow", "-q")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["*no value may leave its type:*", "*values leave ap_fixed<12,4>*"])
+
+    @pytest.mark.csim
+    def test_csim_equals_emulator(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(test_guard=SEVERAL)
+        run(suite, "-k", "csim", "--csim-jobs", "1").assert_outcomes(passed=1)
+
+    def test_properties(self, suite: pytest.Pytester) -> None:
+        from toolkit.hls.folder import open_project
+
+        suite.makepyfile(test_guard=GUARD)
+        path = golden_with(suite, project="same")
+        run(suite, "--junitxml=out.xml").assert_outcomes(passed=1)
+        found = properties(suite)
+        assert found["toolkit.project"] == open_project(suite.path / "project").digest
+        assert found["toolkit.golden_digest"] == read_golden(path).record["digest"]
+
+    def test_workers(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(test_guard=GUARD, test_more=SEVERAL)
+        golden_with(suite, project="same")
+        run(suite, "-n", "2", "-k", "bits or emulator").assert_outcomes(passed=2)
+
+
+def properties(suite: pytest.Pytester) -> dict[str, str]:
+    """JUnit properties of the only test."""
+    tree = ElementTree.parse(suite.path / "out.xml")
+    return {item.attrib["name"]: item.attrib["value"] for item in tree.iter("property")}
+
+
+class TestProjects:
+    def test_model_file_is_converted_once(
+        self, pytester: pytest.Pytester, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import toolkit.hls.project
+
+        calls: list[Any] = []
+        write = toolkit.hls.project.write_project
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            calls.append(arguments)
+            return write(*arguments, **options)
+
+        monkeypatch.setattr(toolkit.hls.project, "write_project", counted)
+        shutil.copy2(models / "model.keras", pytester.path)
+        pytester.makepyfile(
+            """
+            import pytest
+
+            @pytest.mark.parametrize("again", [1, 2])
+            def test_project(hls_project, again):
+                project = hls_project("model.keras", precision="ap_fixed<14,5>", io_type="io_parallel")
+                assert project.config.precision == "ap_fixed<14,5>"
+            """
+        )
+        run(pytester).assert_outcomes(passed=2)
+        run(pytester).assert_outcomes(passed=2)
+        assert len(calls) == 1
+
+    def test_live_model(self, pytester: pytest.Pytester, models: Path) -> None:
+        shutil.copy2(models / "model.keras", pytester.path)
+        pytester.makepyfile(
+            """
+            import keras
+
+            def test_project(hls_project):
+                model = keras.models.load_model("model.keras")
+                project = hls_project(model, precision="ap_fixed<10,4>")
+                assert hls_project(model, precision="ap_fixed<10,4>").digest == project.digest
+                assert hls_project(model, precision="ap_fixed<9,4>").digest != project.digest
+            """
+        )
+        run(pytester).assert_outcomes(passed=1)
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            ('hls_project("nothing.keras")', "*StoreError: a model must be a readable file or folder: nothing.keras*"),
+            ('hls_project("model.keras")', "*ConfigError: hls.precision is needed*"),
+            ('hls_project("model.keras", io_type="stream")', "*io_type*choose io_parallel or io_stream*"),
+        ],
+    )
+    def test_mistake_is_one_message(self, pytester: pytest.Pytester, models: Path, call: str, message: str) -> None:
+        shutil.copy2(models / "model.keras", pytester.path)
+        pytester.makepyfile(f"def test_project(hls_project):\n    {call}\n")
+        result = run(pytester, "-q")
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines([message])
+        assert "another exception" not in result.stdout.str()
+
+
+def test_importing_the_plugin_is_light() -> None:
+    """Every pytest run on a machine with toolkit pays for this import."""
+    code = (
+        "import sys, pytest; before = set(sys.modules); import toolkit.pytest_plugin;"
+        "print(*sorted(name.split('.')[0] for name in set(sys.modules) - before))"
+    )
+    found = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert not found & {"tensorflow", "keras", "hls4ml", "numpy", "pydantic", "onnxruntime", "pandas", "filelock"}, (
+        found
+    )
