@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.errors import DataError
-from toolkit.records import Array, Figure, Source
+from toolkit.records import Array, Figure, LayerProfile, Source
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Evaluation:
     figures: Mapping[str, Figure]
     confusion: tuple[tuple[int, ...], ...] = ()
     class_names: tuple[str, ...] = ()
+    profile: tuple[LayerProfile, ...] = ()  # what each layer's output spanned, where the engine tells
 
     @property
     def whole(self) -> bool:

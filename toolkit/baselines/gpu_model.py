@@ -169,7 +169,8 @@ def assumptions(gpu: Gpu) -> tuple[str, ...]:
         else "no published figure to check"
     )
     return (
-        f"{NAME}: {KERNEL_CYCLES:g} cycles a kernel, {EFFICIENCY:.0%} of the dense peak, tiles of {TILE[0]} x {TILE[1]}; "
+        f"{NAME}: {KERNEL_CYCLES:g} cycles a kernel, {EFFICIENCY:.0%} of the dense peak, "
+        f"tiles of {TILE[0]} x {TILE[1]}; "
         f"model/published between {RATIOS[0]:g} and {RATIOS[1]:g}; {known} for this GPU",
         "kernels only: no host work, no copies over PCIe",
     )

@@ -129,7 +129,8 @@ def quantized(images: Array, details: dict[str, Any]) -> Array:
         return images
     scale, zero_point = details["quantization"]
     limits = np.iinfo(details["dtype"])
-    return np.clip(np.rint(images / scale) + zero_point, limits.min, limits.max).astype(details["dtype"])
+    stored: Array = np.clip(np.rint(images / scale) + zero_point, limits.min, limits.max).astype(details["dtype"])
+    return stored
 
 
 def dequantized(logits: Array, details: dict[str, Any]) -> Array:
@@ -137,4 +138,5 @@ def dequantized(logits: Array, details: dict[str, Any]) -> Array:
     if details["dtype"] == np.float32:
         return logits
     scale, zero_point = details["quantization"]
-    return ((logits.astype(np.float32) - zero_point) * scale).astype(np.float32)
+    real: Array = ((logits.astype(np.float32) - zero_point) * scale).astype(np.float32)
+    return real

@@ -137,9 +137,9 @@ def macs(layer: Any, shape: tuple[int, ...]) -> int:
     """Multiply-accumulates per image: outputs times the kernel elements behind each."""
     kind = kind_of(layer)
     if kind in ("Conv1D", "Conv2D", "Dense"):
-        return math.prod(shape) * math.prod(layer.kernel.shape[:-1])
+        return math.prod(shape) * int(math.prod(layer.kernel.shape[:-1]))
     if kind in ("DepthwiseConv2D", "DepthwiseConv1D"):
-        return math.prod(shape) * math.prod(layer.kernel.shape[:-2])
+        return math.prod(shape) * int(math.prod(layer.kernel.shape[:-2]))
     return 0
 
 

@@ -87,8 +87,17 @@ def float_row(comparison: Comparison) -> Implementation | None:
 
 def said(row: Implementation, key: str) -> str:
     """``112 µs (model)``."""
-    column, figure = BY_KEY[key], row.figures[key]
-    return f"{column.text(figure.value)} {column.unit}".strip() + f" ({figure.source})"
+    return f"{amount(row, key)} ({row.figures[key].source})"
+
+
+def aside(row: Implementation, key: str) -> str:
+    """``keras float32 cpu (812 µs, measured)``."""
+    return f"{row.name} ({amount(row, key)}, {row.figures[key].source})"
+
+
+def amount(row: Implementation, key: str) -> str:
+    column = BY_KEY[key]
+    return f"{column.text(row.figures[key].value)} {column.unit}".strip()
 
 
 def accuracy_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
@@ -101,7 +110,7 @@ def accuracy_sentence(comparison: Comparison, designs: Sequence[Implementation])
         return text + "."
     lost = (reference.figures["accuracy"].value - top.figures["accuracy"].value) * 100
     way = "the same as" if abs(lost) < 0.005 else f"{abs(lost):.2f} points {'below' if lost > 0 else 'above'}"
-    return f"{text}, {way} {reference.name} ({said(reference, 'accuracy')})."
+    return f"{text}, {way} {aside(reference, 'accuracy')}."
 
 
 def choice_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
@@ -145,8 +154,8 @@ def engine_sentence(comparison: Comparison, designs: Sequence[Implementation]) -
     relation = f"{ratio:.1f} times faster than" if ratio >= 1 else f"{1 / ratio:.1f} times slower than"
     kind = "measured baseline" if measured else "baseline"
     text = (
-        f"{fast.name} takes {said(fast, 'latency_us')} per image, {relation} the fastest {kind}, "
-        f"{engine.name} ({said(engine, 'latency_us')})"
+        f"Per image {fast.name} takes {said(fast, 'latency_us')}, {relation} the fastest {kind}, "
+        f"{aside(engine, 'latency_us')}"
     )
     return text + (", but their intervals overlap." if overlap(mine, theirs) else ".")
 
@@ -187,7 +196,7 @@ def cards(comparison: Comparison, designs: Sequence[Implementation]) -> tuple[Ca
     """The winners among FPGA designs that keep accuracy, or among all rows where there is no design."""
     close = accurate(comparison, designs)
     costs = close or designs or comparison.rows
-    among = "of the accurate designs" if close and len(close) < len(designs) else ""
+    among = f"within {CLOSE * 100:g} point" if close and len(close) < len(designs) else ""
     wanted = (
         ("Most accurate", "accuracy", designs or comparison.rows),
         ("Lowest latency", "latency_us", costs),

@@ -22,7 +22,11 @@ DRAWINGS: tuple[Draw, ...] = (
 )
 
 
-def charts(comparison: Comparison, width: int = 680, links: bool = False) -> dict[str, Chart]:
-    """Every chart that the comparison has data for, by name. ``links`` makes marks point at table rows."""
-    drawn = (draw(comparison, width, links) for draw in DRAWINGS)
+def charts(comparison: Comparison, width: int = 520) -> dict[str, Chart]:
+    """Every chart that the comparison has data for, by name; ``width`` is that of the plot in pixels."""
+    from altair.utils.schemapi import debug_mode
+
+    # Checking every part against the Vega-Lite schema as it is built takes longer than drawing it.
+    with debug_mode(False):
+        drawn = [draw(comparison, width) for draw in DRAWINGS]
     return {chart.name: chart for chart in drawn if chart is not None}

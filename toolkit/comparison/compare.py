@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.comparison.columns import BY_KEY, COLUMNS, FRONTS, Column, goodness
 from toolkit.comparison.design import is_quantized
-from toolkit.comparison.rows import implementation_from, judge
+from toolkit.comparison.rows import implementation_from, is_engine, judge
 from toolkit.errors import ComparisonError, choose
 from toolkit.records import (
     Array,
     BaselineRecord,
     Dataset,
+    Graph,
     HlsProject,
     Implementation,
     TrainRecord,
@@ -129,8 +130,7 @@ def stands_alone(record: Any) -> bool:
 
 def place(record: Any, groups: list[Group]) -> None:
     """Put a record of an FPGA design into its group, or begin one."""
-    digest = digest_of(record)
-    same = [parts for _, parts in groups if digest and digest in {digest_of(part) for part in parts}]
+    same = [parts for _, parts in groups if any(same_design(part, record) for part in parts)]
     if same:
         same[0].append(record)
         return
@@ -148,20 +148,26 @@ def place(record: Any, groups: list[Group]) -> None:
 
 def takes(parts: list[Any], record: Any) -> bool:
     """Whether a group is an FPGA design that still lacks such a record (and is of no other project)."""
-    if any(stands_alone(part) for part in parts):
-        return False
-    known = {digest for part in parts if (digest := digest_of(part))}
-    if known and digest_of(record) and digest_of(record) not in known:
+    if any(stands_alone(part) for part in parts) or any(same_design(part, record) is False for part in parts):
         return False
     return not any(type(part) is type(record) for part in parts)
 
 
-def digest_of(record: Any) -> str | None:
-    """Digest of the HLS project a record is of, where it says."""
-    if isinstance(record, HlsProject):
-        return record.digest
-    project = getattr(record, "project", None)
-    return project.digest if isinstance(project, HlsProject) else getattr(record, "project_digest", None)
+def same_design(one: Any, other: Any) -> bool | None:
+    """Whether two records are of one project; nothing where they do not say."""
+    for mine, theirs in zip(identity(one), identity(other), strict=True):
+        if mine and theirs:
+            return mine == theirs
+    return None
+
+
+def identity(record: Any) -> tuple[str | None, str | None]:
+    """Digests of the HLS project and of the graph that a record is of, where it says."""
+    project = record if isinstance(record, HlsProject) else getattr(record, "project", None)
+    if isinstance(project, HlsProject):
+        return project.digest, project.graph.digest
+    graph = getattr(record, "graph", None)
+    return getattr(record, "project_digest", None), graph.digest if isinstance(graph, Graph) else None
 
 
 def float_training(groups: Sequence[Group]) -> Any | None:
@@ -174,10 +180,6 @@ def judged(parts: list[Any], dataset: Dataset, count: int | None, float_model: A
     """The parts plus an evaluation of every live engine among them."""
     engines = [part for part in parts if is_engine(part)]
     return [*parts, *(judge(engine, dataset, count=count, float_model=float_model) for engine in engines)]
-
-
-def is_engine(part: Any) -> bool:
-    return isinstance(getattr(part, "project", None), HlsProject) and hasattr(part, "predict")
 
 
 def unique(rows: Sequence[Implementation]) -> tuple[Implementation, ...]:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.baselines.workload import count_macs, kind_of, leaf_layers
+from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError
 from toolkit.precision import Precision
-from toolkit.records import Figure, HlsProject, Layer, TrainRecord
+from toolkit.records import Figure, Graph, Layer, TrainRecord
 
 ACTIVATION_KINDS = ("Activation", "ParametrizedActivation", "PReLU", "HardActivation", "Softmax")
 
@@ -62,22 +63,22 @@ class TrainView:
     layers: tuple[LayerView, ...] = ()
 
 
-def design_view(project: HlsProject) -> DesignView:
-    """The project without its arrays."""
-    config = {
-        key: str(value) for key, value in project.config.model_dump(mode="json").items() if value not in (None, {})
-    }
-    layers = tuple(layer_view(layer, project) for layer in project.layers)
-    return DesignView(project.path.name, project.digest, config, layers, project.notes)
+def design_view(
+    name: str, digest: str, graph: Graph, config: HlsConfig | None = None, notes: tuple[str, ...] = ()
+) -> DesignView:
+    """A project, or a graph alone, without its arrays."""
+    settings = config.model_dump(mode="json") if config else {}
+    kept = {key: str(value) for key, value in settings.items() if value not in (None, {})}
+    return DesignView(name, digest, kept, tuple(layer_view(layer, graph) for layer in graph.layers), notes)
 
 
-def layer_view(layer: Layer, project: HlsProject) -> LayerView:
+def layer_view(layer: Layer, graph: Graph) -> LayerView:
     """One hls4ml layer; the types are as the C++ will hold them."""
     kernels = [weight for weight in layer.weights.values() if weight.name.startswith("w")] or list(
         layer.weights.values()
     )
     values = np.concatenate([np.ravel(weight.values) for weight in kernels]) if kernels else np.zeros(0)
-    output = project.graph.tensors.get(layer.outputs[0]) if layer.outputs else None
+    output = graph.tensors.get(layer.outputs[0]) if layer.outputs else None
     return LayerView(
         name=layer.name,
         kind=layer.kind,
@@ -107,26 +108,26 @@ def graph_macs(layer: Layer) -> int:
     return positions * int(np.size(kernel))
 
 
-def project_figures(project: HlsProject) -> dict[str, Figure]:
+def graph_figures(graph: Graph) -> dict[str, Figure]:
     """Parameters, MACs, weight memory and bit widths as the C++ holds them, counted."""
     sizes = [
-        (weight.values.size, bits(weight.precision)) for layer in project.layers for weight in layer.weights.values()
+        (weight.values.size, bits(weight.precision)) for layer in graph.layers for weight in layer.weights.values()
     ]
     stored = sum(size * (width or 0) for size, width in sizes)
     figures = {
         "parameters": Figure(sum(size for size, _ in sizes), "parameters", "counted", note="in the HLS project"),
-        "macs": Figure(sum(graph_macs(layer) for layer in project.layers), "MAC", "counted", note="per image"),
+        "macs": Figure(sum(graph_macs(layer) for layer in graph.layers), "MAC", "counted", note="per image"),
         "weight_bytes": Figure(stored / 8, "bytes", "counted", note="each weight and bias at its own width"),
     }
     kernels = [
         (weight.values.size, bits(weight.precision))
-        for layer in project.layers
+        for layer in graph.layers
         for weight in layer.weights.values()
         if weight.name.startswith("w") and graph_macs(layer)
     ]
     activations = [
         (math.prod(layer.shape), bits(layer.types.get("result_t", "")))
-        for layer in project.layers
+        for layer in graph.layers
         if layer.kind in ACTIVATION_KINDS
     ]
     for key, found in (("weight_bits", kernels), ("activation_bits", activations)):

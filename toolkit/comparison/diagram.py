@@ -18,7 +18,7 @@ from toolkit.comparison.compare import Comparison
 from toolkit.comparison.design import DesignView, LayerView
 from toolkit.records import CheckResult, Estimate, Implementation
 
-CHARACTER = 6.4  # mean advance of the 12 px interface font
+CHARACTER = 7.1  # mean advance of the 12 px interface font, on the wide side
 LINE = 16
 PAD = 10
 
@@ -75,6 +75,7 @@ def data_flow(comparison: Comparison, columns: int) -> Markup:
         for two in right
         if joined(one.kind, two.kind)
     ]
+    arrows += [under(one, two) for one in nodes[1] for two in nodes[-1] if two.kind == "baseline" and len(nodes) > 3]
     total_width, total_height = len(stages) * (width + gap) - gap, tall * (height + 18) - 18
     body = "".join(arrows) + "".join(node.svg() for stage in nodes for node in stage)
     return drawing(body, total_width, total_height, "How data and models become the rows of the table", "flow-wide")
@@ -192,6 +193,12 @@ def elbow(x1: float, y1: float, x2: float, y2: float) -> str:
     return arrow(f"M{x1:g},{y1:g}C{middle:g},{y1:g} {middle:g},{y2:g} {x2 - 4:g},{y2:g}")
 
 
+def under(one: Node, two: Node) -> str:
+    """An arrow that passes below what lies between."""
+    x, y = one.x + one.width / 2, two.y + two.height / 2
+    return arrow(f"M{x:g},{one.y + one.height:g}V{y - 12:g}Q{x:g},{y:g} {x + 12:g},{y:g}H{two.x - 4:g}")
+
+
 def arrow(path: str) -> str:
     return f'<path class="flow" d="{path}" marker-end="url(#ARROW)"/>'
 
@@ -221,7 +228,7 @@ def accelerator(row: Implementation, view: DesignView, columns: int) -> Markup:
     estimate = next((part for part in row.parts if isinstance(part, Estimate)), None)
     cycles = {layer.name: layer.initiation_interval_cycles.value for layer in estimate.layers} if estimate else {}
     slowest = max(cycles, key=lambda name: cycles[name]) if cycles else None
-    width, height, gap = 214.0, 100.0, 34.0
+    width, height, gap = 214.0, 112.0, 34.0
     nodes = []
     for index, layer in enumerate(view.layers):
         kind = "bottleneck" if layer.name == slowest else "compute" if layer.weights else "plain"
@@ -241,15 +248,22 @@ def accelerator(row: Implementation, view: DesignView, columns: int) -> Markup:
 
 
 def layer_lines(layer: LayerView, cycles: float | None) -> tuple[str, ...]:
-    """Kind and shape, output type, weight type, cycles."""
+    """Kind and shape, output type, its modes, weight type, cycles."""
     shape = " \N{MULTIPLICATION SIGN} ".join(map(str, layer.shape))
-    lines = [f"{layer.kind} {shape}", f"out {layer.result}"]
+    lines = [f"{layer.kind} {shape}", *type_lines(layer.result)]
     if layer.weight:
         reuse = f", RF {layer.reuse_factor}" if layer.reuse_factor else ""
-        lines.append(f"w {layer.weight}{reuse}")
+        lines.append(f"weights {layer.weight.removeprefix('ap_')}{reuse}")
     if cycles:
-        lines.append(f"{number(cycles)} cycles an image")
+        lines.append(f"{number(cycles)} cycles")
     return tuple(lines)
+
+
+def type_lines(precision: str) -> list[str]:
+    """``ap_fixed<6,3,RND,SAT>`` on two lines: the width, then the modes where it has any."""
+    head, *modes = precision.removesuffix(">").split(",", 2)[:2], *precision.removesuffix(">").split(",")[2:]
+    width = ",".join(head)
+    return [width + (">" if "<" in width else ""), *([" ".join(modes)] if modes else [])]
 
 
 def bend(one: Node, two: Node) -> str:

@@ -50,7 +50,15 @@ class Chart:
     spec: Mapping[str, Any]
 
 
-Draw = Callable[[Comparison, int, bool], Chart | None]
+@dataclass(frozen=True)
+class Drawing:
+    """A chart with its SVG."""
+
+    chart: Chart
+    svg: str
+
+
+Draw = Callable[[Comparison, int], Chart | None]
 
 
 def data(values: Values) -> Any:
@@ -72,12 +80,11 @@ def tip_line(key: str, figure: Figure) -> str:
     return f"{column.title}: {column.text(figure.value)} {column.unit} ({figure.source}{between})".replace("  ", " ")
 
 
-def marks(links: bool) -> dict[str, Any]:
-    """Channels every figure-bearing mark has: its description, and its table row where pages link."""
+def marks() -> dict[str, Any]:
+    """Channels every figure-bearing mark has: its description, for the page's tooltips and for Vega's own."""
     import altair as alt
 
-    found: dict[str, Any] = {"description": alt.Description("tip:N"), "tooltip": alt.Tooltip("tip:N")}
-    return found | ({"href": alt.Href("href:N")} if links else {})
+    return {"description": alt.Description("tip:N"), "tooltip": alt.Tooltip("tip:N")}
 
 
 def shortened(name: str, longest: int = 28) -> str:
@@ -111,13 +118,19 @@ def finished(chart: Any, width: int, height: int) -> dict[str, Any]:
     return spec
 
 
-def render(chart: Chart, kind: str, scale: float = 2.0) -> bytes:
-    """The chart as ``svg``, ``pdf`` or ``png`` bytes, without a browser."""
+def svg(chart: Chart) -> str:
+    """The chart as SVG, drawn without a browser."""
     import vl_convert
 
-    spec = json.dumps(chart.spec)
+    return str(vl_convert.vegalite_to_svg(json.dumps(chart.spec)))
+
+
+def printed(drawn: str, kind: str, scale: float = 2.0) -> bytes:
+    """A drawn SVG as ``svg``, ``pdf`` or ``png`` bytes."""
+    import vl_convert
+
     if kind == "svg":
-        return str(vl_convert.vegalite_to_svg(spec)).encode()
+        return drawn.encode()
     if kind == "pdf":
-        return bytes(vl_convert.vegalite_to_pdf(spec))
-    return bytes(vl_convert.vegalite_to_png(spec, scale=scale))
+        return bytes(vl_convert.svg_to_pdf(drawn))
+    return bytes(vl_convert.svg_to_png(drawn, scale=scale))

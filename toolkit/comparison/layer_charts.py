@@ -53,7 +53,7 @@ def layers(key: str, name: str, title: str, what: str) -> Draw:
         else ""
     )
 
-    def draw(comparison: Comparison, width: int, links: bool) -> Chart | None:
+    def draw(comparison: Comparison, width: int) -> Chart | None:
         import altair as alt
 
         rows = chosen_designs(comparison, Estimate)
@@ -73,7 +73,7 @@ def layers(key: str, name: str, title: str, what: str) -> Draw:
                 y=design_axis(rows, width),
                 color=alt.Color("layer:N", scale=colour, sort=names, legend=series_legend(width)),
                 order=alt.Order("index:Q"),
-                **marks(links),
+                **marks(),
             )
         )
         caption = f"{what}, estimated for C synthesis.{overlap}{shown_of(comparison, len(rows), Estimate)}"
@@ -137,24 +137,22 @@ def layer_value(
         "layer": layer,
         "value": value,
         "index": order.index(layer),
-        "href": f"#row-{comparison.rows.index(row)}",
         "tip": f"{row.name}; {layer}; {column.title}: {column.text(value)} {column.unit} ({source})",
     }
 
 
-def utilization(comparison: Comparison, width: int, links: bool) -> Chart | None:
+def utilization(comparison: Comparison, width: int) -> Chart | None:
     """Percent of the part that each design takes, by resource."""
     import altair as alt
 
     rows = [
         row for row in chosen_designs(comparison, Estimate) if any(f"{key}_percent" in row.figures for key in BY_KEY)
     ]
-    values = [
+    values: Values = [
         {
             "design": row.name,
             "resource": title,
             "value": row.figures[f"{key}_percent"].value,
-            "href": f"#row-{comparison.rows.index(row)}",
             "tip": f"{row.name}; {title}: {number(row.figures[f'{key}_percent'].value)} % of "
             f"{row.facts.get('part', 'the part')} ({row.figures[f'{key}_percent'].source})",
         }
@@ -181,7 +179,7 @@ def utilization(comparison: Comparison, width: int, links: bool) -> Chart | None
             y=design_axis(rows, width),
             yOffset=alt.YOffset("resource:N", sort=names),
             color=alt.Color("resource:N", scale=scale, sort=names, legend=series_legend(width)),
-            **marks(links),
+            **marks(),
         )
     )
     limit = alt.Chart(data([{"x": 100}])).mark_rule(strokeDash=[5, 4], color="#c8516a", aria=False).encode(x="x:Q")
@@ -194,7 +192,7 @@ def utilization(comparison: Comparison, width: int, links: bool) -> Chart | None
     return Chart("utilization", "Utilization of the part", caption, finished(alt.layer(bars, limit), width, height))
 
 
-def ranges(comparison: Comparison, width: int, links: bool) -> Chart | None:
+def ranges(comparison: Comparison, width: int) -> Chart | None:
     """What weights and activations of one design span against what their types can hold, in powers of two."""
     import altair as alt
 
@@ -212,19 +210,19 @@ def ranges(comparison: Comparison, width: int, links: bool) -> Chart | None:
         scale=alt.Scale(domain=["weights", "activations"], range=list(SERIES_COLOURS[:2])),
         legend=alt.Legend(title=None, symbolType="square"),
     )
-    used = base.mark_bar(height={"band": 0.3}).encode(x=x, x2="used:Q", y=y, color=colour, **marks(False))
+    used = base.mark_bar(height={"band": 0.3}).encode(x=x, x2="used:Q", y=y, color=colour, **marks())
     clipped = (
         base.transform_filter("datum.overflows > 0")
         .mark_point(shape="triangle-right", filled=True, size=80, color="#c8516a", aria=False)
         .encode(x="used:Q", y=y)
     )
     caption = (
-        f"{row.name}: the wide grey bar is what the type holds, from its least significant bit to its largest value; the "
+        "The wide grey bar is what the type holds, from its least significant bit to its largest value; the "
         "narrow bar ends at the largest magnitude seen on the checked images. Grey beyond it is unused headroom; a red "
         "mark says that values saturated or wrapped."
     )
     spec = finished(alt.layer(held, used, clipped), width, 20 * len(values))
-    return Chart("ranges", "Precision and range", caption, spec)
+    return Chart("ranges", f"Ranges in {row.name}", caption, spec)
 
 
 def profiled(comparison: Comparison) -> Implementation | None:
@@ -239,7 +237,10 @@ def range_values(row: Implementation) -> Values:
     view: DesignView | None = part_of(row, DesignView)
     values: Values = []
     profiles = {
-        profile.layer: profile for part in row.parts if isinstance(part, CheckResult) for profile in part.profile
+        profile.layer: profile
+        for part in row.parts
+        if isinstance(part, CheckResult | Evaluation)
+        for profile in part.profile
     }
     for layer in view.layers if view else ():
         if layer.weight and layer.weight_minimum is not None and layer.weight_maximum is not None:
@@ -283,23 +284,23 @@ def range_value(
     ]
 
 
-def confusion(comparison: Comparison, width: int, links: bool) -> Chart | None:
+def confusion(comparison: Comparison, width: int) -> Chart | None:
     """Which classes the recommended design (or else the first judged row) takes for which."""
     import altair as alt
 
     first = recommended(comparison)
     rows = [first, *comparison.rows] if first else list(comparison.rows)
-    found = next(((row, *matrix) for row in rows if (matrix := confusion_of(row))), None)
-    if found is None or len(found[1]) > MOST_CLASSES:
+    found = next(((row, judged) for row in rows if (judged := confusion_of(row))), None)
+    if found is None or len(found[1][1]) > MOST_CLASSES:
         return None
-    row, matrix, names, who = found
+    row, (matrix, names, who) = found
     values = [
         {
             "label": names[i],
             "said": names[j],
             "count": count,
             "share": count / max(sum(line), 1),
-            "tip": f"{names[i]} taken for {names[j]}; {count:,} of {sum(line):,} images ({count / max(sum(line), 1):.1%})",
+            "tip": f"{names[i]} taken for {names[j]}; {count:,} of {sum(line):,} images",
         }
         for i, line in enumerate(matrix)
         for j, count in enumerate(line)
@@ -312,10 +313,10 @@ def confusion(comparison: Comparison, width: int, links: bool) -> Chart | None:
     base = alt.Chart(data(values)).encode(x=x, y=y)
     scale = alt.Scale(domain=[0, 1], range=[0.04, 0.9], type="pow", exponent=0.5)
     shade = alt.Opacity("share:Q", scale=scale, legend=None)
-    cells = base.mark_rect(color=SERIES_COLOURS[0]).encode(opacity=shade, **marks(False))
+    cells = base.mark_rect(color=SERIES_COLOURS[0]).encode(opacity=shade, **marks())
     counts = base.transform_filter("datum.count > 0").mark_text(fontSize=9.5, aria=False).encode(text="count:Q")
-    caption = f"{row.name}, {who}: images of each class (rows) by the class answered (columns)."
-    return Chart("confusion", "Confusion matrix", caption, finished(alt.layer(cells, counts), side, side))
+    caption = f"Judged by {who}: images of each class (rows) by the class answered (columns)."
+    return Chart("confusion", f"Confusion of {row.name}", caption, finished(alt.layer(cells, counts), side, side))
 
 
 def confusion_of(row: Implementation) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...], str] | None:

@@ -6,6 +6,7 @@ for them. The template escapes every string; only our own SVG is passed as marku
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +14,21 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup, escape
+
 from toolkit.comparison.answer import answer
 from toolkit.comparison.charts import charts
 from toolkit.comparison.columns import FRONTS, SOURCE_MEANING, Column, interval_text
 from toolkit.comparison.compare import Comparison
-from toolkit.comparison.drawing import FAMILY_NAMES, Chart, render
+from toolkit.comparison.drawing import FAMILY_NAMES, Chart, Drawing, svg
 from toolkit.comparison.exports import front_marks, sources
 from toolkit.comparison.sections import section_values
 from toolkit.records import Figure, Implementation
 
 if TYPE_CHECKING:
     import jinja2
-    from markupsafe import Markup
 
-WIDE, NARROW = 680, 300  # widths of the two drawings of each chart; the page shows the one that fits
+NARROW = 290  # plot width of the drawings for phones; the page shows the one that fits
 RESOURCES = ("lut", "ff", "dsp", "bram_18k", "uram")
 FACT_TITLES = {
     "part": "part",
@@ -83,7 +85,7 @@ class Picture:
     narrow: Markup
 
 
-def page(comparison: Comparison, title: str) -> str:
+def page(comparison: Comparison, title: str, drawn: Mapping[str, Drawing]) -> str:
     """The whole page as text."""
     columns = comparison.columns()
     return (
@@ -99,7 +101,7 @@ def page(comparison: Comparison, title: str) -> str:
             families=list(dict.fromkeys(FAMILY_NAMES[row.family] for row in comparison.rows)),
             sources=[(source, SOURCE_MEANING[source]) for source in sources(comparison)],
             fronts=[name for name in FRONTS if comparison.fronts()[name]],
-            pictures=pictures(comparison),
+            pictures=pictures(comparison, drawn),
             sections=section_values(comparison),
             style=asset("report.css"),
             script=asset("report.js"),
@@ -123,8 +125,6 @@ def environment() -> jinja2.Environment:
 
 def asset(name: str) -> Markup:
     """Our own style sheet or script, as it is."""
-    from markupsafe import Markup
-
     return Markup((files("toolkit.comparison") / "templates" / name).read_text())
 
 
@@ -195,24 +195,35 @@ def share_of_part(row: Implementation, key: str) -> float | None:
     return round(figure.value, 1) if figure else None
 
 
-def pictures(comparison: Comparison) -> Mapping[str, Picture]:
-    """Every chart twice, as SVG for this page."""
-    wide, narrow = charts(comparison, WIDE, links=True), charts(comparison, NARROW, links=True)
+def pictures(comparison: Comparison, drawn: Mapping[str, Drawing]) -> Mapping[str, Picture]:
+    """Every chart twice, for wide and for narrow screens, its marks linked to their table rows."""
+    narrow = charts(comparison, NARROW)
+    rows = {row.name: index for index, row in enumerate(comparison.rows)}
     return {
-        name: Picture(name, chart.title, chart.caption, inline(chart, "w"), inline(narrow[name], "n"))
-        for name, chart in wide.items()
+        name: Picture(
+            name,
+            item.chart.title,
+            item.chart.caption,
+            inline(item.svg, item.chart, rows, "w"),
+            inline(svg(narrow[name]), narrow[name], rows, "n"),
+        )
+        for name, item in drawn.items()
     }
 
 
-def inline(chart: Chart, prefix: str) -> Markup:
-    """The chart's SVG for use inside a page: its ids made unique, its links local, its size fluid."""
-    from markupsafe import Markup
-
-    svg = render(chart, "svg").decode()
+def inline(drawn: str, chart: Chart, rows: Mapping[str, int], prefix: str) -> Markup:
+    """A chart's SVG for use inside a page: its ids made unique, its marks linked, its size fluid."""
     own = f"{prefix}-{chart.name}-"
-    svg = re.sub(r'id="(clip|gradient)', rf'id="{own}\1', svg)
-    svg = re.sub(r"url\(#(clip|gradient)", rf"url(#{own}\1", svg)
-    # vl-convert resolves relative links against its example data; they are ours and local.
-    svg = re.sub(r'xlink:href="[^"#]*#row-(\d+)"', r'href="#row-\1"', svg)
-    svg = svg.replace("<svg ", f'<svg role="group" aria-label="{chart.title}" ', 1)
-    return Markup(svg)
+    found = re.search(r'width="([\d.]+)" height="([\d.]+)"', drawn)
+    assert found is not None  # vl-convert always writes both
+    drawn = re.sub(r'id="(clip|gradient)', rf'id="{own}\1', drawn)
+    drawn = re.sub(r"url\(#(clip|gradient)", rf"url(#{own}\1", drawn)
+    drawn = re.sub(r'<path aria-label="([^"]*)"[^>]*/>', lambda mark: linked(mark, rows), drawn)
+    label = f'role="group" aria-label="{escape(chart.title)}" style="max-width: {1.2 * float(found[1]):.0f}px" '
+    return Markup(drawn.replace("<svg ", f"<svg {label}", 1))
+
+
+def linked(mark: re.Match[str], rows: Mapping[str, int]) -> str:
+    """A mark inside a link to the row it is of, where its description begins with a row's name."""
+    name = html.unescape(mark[1]).partition("; ")[0]
+    return f'<a href="#row-{rows[name]}">{mark[0]}</a>' if name in rows else mark[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from toolkit.comparison import exports
 from toolkit.comparison.charts import charts
 from toolkit.comparison.codec import decode, encode
 from toolkit.comparison.compare import Comparison, compare
-from toolkit.comparison.drawing import Chart, render
+from toolkit.comparison.drawing import Drawing, printed, svg
 from toolkit.errors import StoreError, choose
 from toolkit.records import SCHEMA_VERSION
 from toolkit.store import read_json, replacing, write_bytes, write_json, write_text
@@ -70,21 +70,28 @@ def write_files(comparison: Comparison, folder: Path, title: str, formats: Seque
             write_text(folder / f"{STEM}.{name}", writer(comparison, title))
     if "csv" in formats:
         write_bytes(folder / f"{STEM}.csv", exports.csv_text(comparison).encode())
-    write_figures(charts(comparison), folder / "figures", [name for name in formats if name in ("svg", "png", "pdf")])
+    kinds = [name for name in formats if name in ("svg", "png", "pdf")]
+    drawn = drawings(comparison) if kinds or "html" in formats else {}
+    write_figures(drawn, folder / "figures", kinds)
     if "html" in formats:
         from toolkit.comparison.page import page
 
-        write_text(folder / "index.html", page(comparison, title))
+        write_text(folder / "index.html", page(comparison, title, drawn))
 
 
-def write_figures(drawn: dict[str, Chart], folder: Path, kinds: Sequence[str]) -> None:
+def drawings(comparison: Comparison) -> dict[str, Drawing]:
+    """Every chart with its SVG; drawn once for page and files."""
+    return {name: Drawing(chart, svg(chart)) for name, chart in charts(comparison).items()}
+
+
+def write_figures(drawn: Mapping[str, Drawing], folder: Path, kinds: Sequence[str]) -> None:
     """Each chart in each kind, and its Vega-Lite source."""
     if not kinds:
         return
-    for name, chart in drawn.items():
-        write_json(folder / f"{name}.vl.json", chart.spec)
+    for name, item in drawn.items():
+        write_json(folder / f"{name}.vl.json", item.chart.spec)
         for kind in kinds:
-            write_bytes(folder / f"{name}.{kind}", render(chart, kind))
+            write_bytes(folder / f"{name}.{kind}", printed(item.svg, kind))
 
 
 def stored(comparison: Comparison, title: str) -> dict[str, Any]:

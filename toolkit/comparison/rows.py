@@ -7,7 +7,7 @@ and emulators are recognized by their ``project`` and ``predict``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any, Literal
 
@@ -19,8 +19,8 @@ from toolkit.comparison.design import (
     DesignView,
     TrainView,
     design_view,
+    graph_figures,
     model_figures,
-    project_figures,
     train_view,
 )
 from toolkit.errors import ComparisonError
@@ -31,6 +31,7 @@ from toolkit.records import (
     Dataset,
     Estimate,
     Figure,
+    Graph,
     HlsProject,
     Implementation,
     Source,
@@ -53,6 +54,10 @@ TRUST: tuple[Source, ...] = (
 )
 
 
+# Images whose layer outputs an emulator profiles when it is judged.
+PROFILED = 256
+
+
 @dataclass(frozen=True)
 class Contribution:
     """What one record adds to a row."""
@@ -69,16 +74,25 @@ class Contribution:
 @singledispatch
 def contribution(part: Any) -> Contribution:
     """What a record adds to its row; raises ``ComparisonError`` for a type that has no place in a table."""
-    project = getattr(part, "project", None)
-    if isinstance(project, HlsProject) and hasattr(part, "predict"):
-        found = contribution(project)
-        engine = engine_of(part)
-        facts = {**found.facts, "engine": engine}
-        return Contribution(found.figures, facts, found.parts, None, found.name, "fpga", project.digest)
+    if is_engine(part):
+        found = contribution(subject(part))
+        return replace(found, facts={**found.facts, "engine": engine_of(part)})
     raise ComparisonError(
         "compare takes TrainRecord, HlsProject, CsimLibrary, Emulator, CheckResult, Estimate, Evaluation, "
         f"BaselineRecord and Implementation, got {type(part).__name__}"
     )
+
+
+def subject(engine: Any) -> HlsProject | Graph:
+    """What a live csim library or emulator computes."""
+    project = getattr(engine, "project", None)
+    return project if isinstance(project, HlsProject) else engine.graph  # type: ignore[no-any-return]
+
+
+def is_engine(part: Any) -> bool:
+    """Whether this is a live csim library or emulator: it predicts, and says what."""
+    known = isinstance(getattr(part, "project", None), HlsProject) or isinstance(getattr(part, "graph", None), Graph)
+    return known and hasattr(part, "predict")
 
 
 @contribution.register
@@ -100,7 +114,14 @@ def from_project(part: HlsProject) -> Contribution:
         "reuse_factor": str(config.reuse_factor),
         "backend": config.backend,
     }
-    return Contribution(project_figures(part), facts, (design_view(part),), None, part.path.name, "fpga", part.digest)
+    view = design_view(part.path.name, part.digest, part.graph, config, part.notes)
+    return Contribution(graph_figures(part.graph), facts, (view,), None, part.path.name, "fpga", part.digest)
+
+
+@contribution.register
+def from_graph(part: Graph) -> Contribution:
+    view = design_view("design", part.digest, part)
+    return Contribution(graph_figures(part), {}, (view,), None, None, "fpga")
 
 
 @contribution.register
@@ -175,14 +196,14 @@ def judge(
 ) -> Evaluation:
     """Run a csim library or an emulator on the first ``count`` test images (default all) and judge its logits.
 
+    An emulator also profiles its layers on the first ``PROFILED`` of them.
     ``float_model`` (a Keras model or its logits) is what agreement is counted against.
     """
     inputs = dataset.inputs("test", count)
-    float_logits = float_model
-    if hasattr(float_model, "predict"):
-        float_logits = float_model.predict(inputs, batch_size=256, verbose=0)
+    live = hasattr(float_model, "predict")
+    float_logits = float_model.predict(inputs, batch_size=256, verbose=0) if live else float_model  # type: ignore[union-attr]
     name = engine_of(engine)
-    return evaluate(
+    judged = evaluate(
         np.asarray(engine.predict(inputs)),
         dataset.labels("test", count),
         source="emulation" if name == "emulation" else "csim",
@@ -192,6 +213,7 @@ def judge(
         images_total=len(dataset.y_test),
         float_logits=float_logits,
     )
+    return replace(judged, profile=tuple(engine.profile(inputs[:PROFILED]))) if hasattr(engine, "profile") else judged
 
 
 def implementation_from(*parts: Any, name: str | None = None) -> Implementation:
@@ -244,9 +266,5 @@ def merged(found: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
 
 def rank(key: str, figure: Figure) -> tuple[bool, int]:
     """Order of preference: judged on every test image first, then by source."""
-    partial = (
-        key in ("accuracy", "top5", "agreement")
-        and (figure.note or "").startswith(("first ", "same class"))
-        and ("first " in (figure.note or ""))
-    )
+    partial = key in ("accuracy", "top5", "agreement") and "first " in (figure.note or "")
     return partial, TRUST.index(figure.source)

@@ -51,7 +51,6 @@ def points(comparison: Comparison, x: str, y: str) -> Values:
             "family": FAMILY_NAMES[row.family],
             "source": row.figures[x].source,
             "front": row.name in front,
-            "href": f"#row-{index}",
             "tip": tip(row, [x, y]),
             **coordinates("x", x, row.figures[x]),
             **coordinates("y", y, row.figures[y]),
@@ -91,9 +90,7 @@ def percent_domain(values: Sequence[float]) -> tuple[float, float]:
     return max(low, 0.0), min(high, 100.6)
 
 
-def scatter(
-    comparison: Comparison, key: str, name: str, title: str, caption: str, width: int, links: bool
-) -> Chart | None:
+def scatter(comparison: Comparison, key: str, name: str, title: str, caption: str, width: int) -> Chart | None:
     """Accuracy against a cost: intervals, Pareto front, labelled points."""
     import altair as alt
 
@@ -120,7 +117,7 @@ def scatter(
             x=x, y="y_low:Q", y2="y_high:Q", color=family_colour(values)
         ),
         base.mark_point(filled=True, size=95, opacity=1, stroke="white", strokeWidth=0.8).encode(
-            x=x, y=y, color=family_colour(values), shape=source_shape(values), **marks(links)
+            x=x, y=y, color=family_colour(values), shape=source_shape(values), **marks()
         ),
     ]
     layers += name_labels(values, x_domain, y_domain, log, width, height)
@@ -157,7 +154,13 @@ def source_shape(values: Values) -> Any:
 
 
 def name_labels(
-    values: Values, x_domain: tuple[float, float], y_domain: tuple[float, float], log: bool, width: int, height: int
+    values: Values,
+    x_domain: tuple[float, float],
+    y_domain: tuple[float, float],
+    log: bool,
+    width: int,
+    height: int,
+    blocked: Sequence[Box] = (),
 ) -> list[Any]:
     """Text layers with the names (all, or those on the front when there are many), placed beside their points."""
     import altair as alt
@@ -165,7 +168,8 @@ def name_labels(
     chosen = [value for value in values if value["front"]] if len(values) > MANY else values
     frame = Frame(x_domain, y_domain, log, width, height)
     anchors = [(frame.across(value["x"]), frame.down(value["y"])) for value in chosen]
-    boxes = placed(anchors, [value["name"] for value in chosen], obstacles(values, frame), (width, height))
+    taken = [*obstacles(values, frame), *blocked]
+    boxes = placed(anchors, [value["name"] for value in chosen], taken, (width, height))
     labels = [
         {
             "text": shortened(value["name"]),
@@ -198,6 +202,13 @@ class Frame:
         return (1 - fraction(y, self.y_domain, False)) * self.height
 
 
+def float_line(floats: Values, x_domain: tuple[float, float], y_domain: tuple[float, float], width: int) -> list[Box]:
+    """What the line of the float model and its label cover."""
+    frame = Frame(x_domain, y_domain, False, width, HEIGHT)
+    heights = [frame.down(value["y"]) for value in floats]
+    return [box for y in heights for box in (Box(0, y - 1, width, 2), Box(width - 90, y - 16, 90, 14))]
+
+
 def obstacles(values: Values, frame: Frame) -> list[Box]:
     """What a label must not lie on: points, interval lines, the staircase of the front."""
     boxes = []
@@ -226,7 +237,7 @@ def unfraction(share: float, domain_: tuple[float, float], log: bool) -> float:
     return low * (high / low) ** share if log else low + share * (high - low)
 
 
-def bits(comparison: Comparison, width: int, links: bool) -> Chart | None:
+def bits(comparison: Comparison, width: int) -> Chart | None:
     """Accuracy against weight width, float as a line."""
     import altair as alt
 
@@ -259,10 +270,11 @@ def bits(comparison: Comparison, width: int, links: bool) -> Chart | None:
             x=x, y=alt.Y("y_low:Q"), y2="y_high:Q", color=family_colour(values)
         ),
         base.mark_point(filled=True, size=95, opacity=1, stroke="white", strokeWidth=0.8).encode(
-            x=x, y=y, color=family_colour(values), **marks(links)
+            x=x, y=y, color=family_colour(values), **marks()
         ),
     ]
-    layers += name_labels(values, x_domain, y_domain, False, width, height)
+    blocked = float_line(floats, x_domain, y_domain, width)
+    layers += name_labels(values, x_domain, y_domain, False, width, height, blocked)
     caption = (
         "Accuracy on the same test images against the mean width of a weight. Vertical lines are 95 % intervals "
         "for so many test images; the dashed line is the float model."
@@ -277,7 +289,7 @@ def cost(key: str, name: str, title: str, what: str) -> Draw:
         "accuracy; the shape says where the horizontal figure comes from; the dashed staircase is the Pareto front."
     )
 
-    def draw(comparison: Comparison, width: int, links: bool) -> Chart | None:
-        return scatter(comparison, key, name, title, caption, width, links)
+    def draw(comparison: Comparison, width: int) -> Chart | None:
+        return scatter(comparison, key, name, title, caption, width)
 
     return draw
