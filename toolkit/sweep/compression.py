@@ -1,0 +1,138 @@
+"""What pruning, narrow weights and distillation save: nonzeros, CSD digits, and the estimator's view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toolkit.config import EstimateConfig, HlsConfig
+from toolkit.precision import Precision
+from toolkit.records import Estimate, Figure, Graph, HlsProject, Layer
+
+if TYPE_CHECKING:
+    import pandas
+
+KERNELS = ("weight", "depthwise", "pointwise")
+SAVED = ("lut", "ff", "dsp", "bram_18k", "energy_uj", "latency_cycles", "initiation_interval_cycles")
+
+
+@dataclass(frozen=True)
+class LayerCompression:
+    """One layer's kernel: how many weights, how many are not zero, output channels left, CSD digits."""
+
+    name: str
+    weights: int
+    nonzero: int
+    channels: int
+    live_channels: int
+    csd_digits: int
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of weights that are zero."""
+        return 1 - self.nonzero / self.weights
+
+
+@dataclass(frozen=True, eq=False)
+class Compression:
+    """A compressed design: its layers' counts, figures of the whole, and ratios against another design."""
+
+    layers: tuple[LayerCompression, ...]
+    figures: Mapping[str, Figure]
+    saved: Mapping[str, Figure]  # 1 - this / reference, by figure; empty without a reference
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row per layer."""
+        import pandas
+
+        return pandas.DataFrame([{**vars(layer), "sparsity": layer.sparsity} for layer in self.layers])
+
+
+def counted_layers(graph: Graph) -> tuple[LayerCompression, ...]:
+    """Counts of every layer with a kernel."""
+    return tuple(counted_layer(layer, name) for layer in graph.layers for name in KERNELS if name in layer.weights)
+
+
+def counted_layer(layer: Layer, name: str) -> LayerCompression:
+    """Counts over the integers that the C++ holds, output channels last."""
+    from toolkit.estimation.weights import csd_digits
+
+    weight = layer.weights[name]
+    integers = Precision.parse(weight.precision).to_integers(weight.values).astype(np.int64)
+    per_channel = integers.reshape(-1, integers.shape[-1])
+    return LayerCompression(
+        name=layer.name if name == "weight" else f"{layer.name}.{name}",
+        weights=integers.size,
+        nonzero=int(np.count_nonzero(integers)),
+        channels=per_channel.shape[1],
+        live_channels=int((per_channel != 0).any(axis=0).sum()),
+        csd_digits=int(csd_digits(integers.ravel()).sum()),
+    )
+
+
+def counted_weights(graph: Graph) -> dict[str, Figure]:
+    """Nonzero weights and CSD digits of a whole graph."""
+    if graph.digest not in COUNTS:
+        layers = counted_layers(graph)
+        while len(COUNTS) >= 64:
+            COUNTS.pop(next(iter(COUNTS)))
+        COUNTS[graph.digest] = summed(layers)
+    return COUNTS[graph.digest]
+
+
+COUNTS: dict[str, dict[str, Figure]] = {}
+
+
+def summed(layers: tuple[LayerCompression, ...]) -> dict[str, Figure]:
+    weights, nonzero = sum(layer.weights for layer in layers), sum(layer.nonzero for layer in layers)
+    note = f"of {weights:,} weights" if weights else None
+    digits = sum(layer.csd_digits for layer in layers)
+    return {
+        "nonzero_weights": Figure(nonzero, "", "counted", note=note),
+        "csd_digits": Figure(digits, "", "counted", note="nonzero digits of all weights in canonical signed digit form"),
+    }
+
+
+def compression_figures(subject: Any, hls: HlsConfig | None = None, *, reference: Any = None) -> Compression:
+    """What a model's or project's weights hold, what the estimator makes of it, and what it saves.
+
+    ``subject`` and ``reference`` are an ``HlsProject``, or a Keras model with ``hls``. Under strategy
+    Latency zeros and short constants need no multiplier, so pruning saves LUTs and DSPs; under Resource
+    hls4ml's multipliers run over zeros too, and pruning saves little: the ratios say so.
+    """
+    graph, estimated = examined(subject, hls)
+    layers = counted_layers(graph)
+    figures = figures_of(layers, estimated)
+    saved: dict[str, Figure] = {}
+    if reference is not None:
+        other_graph, other = examined(reference, hls)
+        saved = ratios(figures, figures_of(counted_layers(other_graph), other))
+    return Compression(layers, figures, saved)
+
+
+def examined(subject: Any, hls: HlsConfig | None) -> tuple[Graph, Estimate]:
+    """The graph and estimate of a project or model."""
+    from toolkit.estimation import estimate
+    from toolkit.hls.convert import convert
+
+    config = EstimateConfig(fifo_simulation=False)
+    if isinstance(subject, HlsProject):
+        return subject.graph, estimate(subject, config)
+    wanted = hls or HlsConfig()
+    graph = convert(subject, wanted).graph
+    return graph, estimate(graph, config, hls=wanted)
+
+
+def figures_of(layers: tuple[LayerCompression, ...], estimated: Estimate) -> dict[str, Figure]:
+    return {**summed(layers), **{name: getattr(estimated, name) for name in SAVED}}
+
+
+def ratios(figures: Mapping[str, Figure], reference: Mapping[str, Figure]) -> dict[str, Figure]:
+    """Share saved of each figure, 0 where the reference has none."""
+    return {
+        name: Figure(1 - figure.value / reference[name].value if reference[name].value else 0.0, "fraction", figure.source)
+        for name, figure in figures.items()
+    }
