@@ -10,7 +10,6 @@ import keras
 import numpy as np
 
 from toolkit.config import HlsConfig, QuantConfig
-from toolkit.hls import reuse
 from toolkit.training import quantize
 
 K = keras.layers
@@ -63,6 +62,7 @@ def sequence_means(rng: Random) -> keras.Model:
     x = K.Conv1D(2, 3, activation="relu", name="conv")(x)
     x = K.UpSampling1D(2, name="up")(x)
     x = K.AveragePooling1D(int(rng.integers(2, 4)), name="pool")(x)
+    x = K.Conv1D(2, 1, activation="tanh", name="point")(x)
     a = K.GlobalAveragePooling1D(name="mean")(x)
     return keras.Model(i, K.Dense(3, name="dense")(a))
 
@@ -139,7 +139,7 @@ def random_case(seed: int, images: int = 24) -> Case:
     x = rng.random((images, *model.input_shape[1:])).astype(np.float32)
     config = random_quantization(rng)
     return Case(
-        label=f"{template.__name__} {io_type} {strategy} {config.weights} {config.weight_bits}/{config.activation_bits}",
+        label=f"{template.__name__} {io_type} {strategy} {config.weights} {config.weight_bits} bits",
         model=quantize(model, config, x),
         images=x,
         config=HlsConfig(
@@ -170,6 +170,3 @@ def random_quantization(rng: Random) -> QuantConfig:
         weights=weights,
         scale=str(rng.choice(["1", "auto_po2"])),
     )
-
-
-__all__ = ["Case", "TEMPLATES", "random_case", "reuse"]

@@ -33,6 +33,9 @@ WEIGHT_NAMES = ("weight", "bias", "scale", "depthwise", "pointwise")
 # What softmax puts out when nobody says: probabilities to 16 bits.
 SOFTMAX_RESULT = "ufixed<17,1,RND,SAT>"
 
+# Activations that treat every value alike, whatever the shape.
+ELEMENTWISE = ("Activation", "HardActivation", "LeakyReLU", "ELU", "ThresholdedReLU")
+
 LayerDict = dict[str, Any]
 
 
@@ -63,6 +66,8 @@ def convert(model: Any, config: HlsConfig) -> Conversion:
     with captured(log):
         layers, inputs, outputs = parse(keras_model)
         layers, outputs = prepare(layers, outputs)
+        if config.io_type == "io_stream":
+            layers = repack_flattened(layers, outputs)
         overrides = layer_overrides(config, layers, keras_model)
         layers, notes = choose_reuse_factors(config, overrides, layers)
         model_graph = build_settled(config, overrides, layers, inputs, outputs, keras_model)
@@ -189,6 +194,38 @@ def drop_identities(layers: list[LayerDict], outputs: list[str]) -> tuple[list[L
     for layer in kept:
         layer["inputs"] = [follow(name) for name in layer["inputs"]]
     return kept, [follow(name) for name in outputs]
+
+
+def repack_flattened(layers: list[LayerDict], outputs: list[str]) -> list[LayerDict]:
+    """Make every flattened stream read right.
+
+    hls4ml flattens a stream by giving it another name: the packets stay one pixel wide, which only
+    Dense expects; others silently read wrong values. An elementwise activation moves in front of the
+    flattening, anything else gets a stream that is packed anew.
+    """
+    for layer in list(layers):
+        if layer["class_name"] != "Reshape" or len(layer["target_shape"]) != 1:
+            continue
+        readers = [other for other in layers if layer["name"] in other["inputs"]]
+        while len(readers) == 1 and readers[0]["class_name"] in ELEMENTWISE and layer["name"] not in outputs:
+            layers = swap(layers, layer, readers[0])
+            outputs[:] = [layer["name"] if name == readers[0]["name"] else name for name in outputs]
+            readers = [other for other in layers if layer["name"] in other["inputs"]]
+        if any(reader["class_name"] != "Dense" for reader in readers):
+            layer["class_name"] = "Repack"
+    return layers
+
+
+def swap(layers: list[LayerDict], flatten: LayerDict, activation: LayerDict) -> list[LayerDict]:
+    """Put an activation in front of the flattening it reads."""
+    for other in layers:
+        if activation["name"] in other["inputs"]:
+            other["inputs"] = [flatten["name"] if name == activation["name"] else name for name in other["inputs"]]
+    activation["inputs"], flatten["inputs"] = flatten["inputs"], [activation["name"]]
+    flatten["keras_layer"] = activation["keras_layer"]
+    rest = [layer for layer in layers if layer is not activation]
+    place = rest.index(flatten)
+    return [*rest[:place], activation, *rest[place:]]
 
 
 def type_input(layer: LayerDict, layers: list[LayerDict]) -> None:

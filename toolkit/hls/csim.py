@@ -153,12 +153,12 @@ def compile_project(
     wanted = [name for name in units if earlier is None or name == "main.cpp"]
     (folder / "objects").mkdir()
     include = include_flags(headers)
-    commands = [
+    commands: list[list[str | Path]] = [
         [compiler, *FLAGS, *include, "-I", "src", "-c", f"src/{name}", "-o", f"objects/{name}.o"] for name in wanted
     ]
     run_many(commands, jobs=jobs or os.cpu_count() or 1, cwd=folder.path, timeout_s=timeout_s)
     reused = [] if earlier is None else [earlier / "objects" / f"{name}.o" for name in units if name not in wanted]
-    linked = [*(f"objects/{name}.o" for name in wanted), *reused]
+    linked: list[str | Path] = [*(f"objects/{name}.o" for name in wanted), *reused]
     run([compiler, "-shared", "-Wl,-Bsymbolic,-z,defs", *linked, "-o", LIBRARY], cwd=folder.path, timeout_s=timeout_s)
     write_json(folder / "build.json", build_record(project, compiler))
 
@@ -219,7 +219,7 @@ def precompiled_headers(project: HlsProject, compiler: Path, timeout_s: float) -
             for name, content in files.items():
                 write_text(folder / name, content)
             write_text(folder / PRECOMPILED, text)
-            command = [compiler, *FLAGS, *search_flags(Path(".")), "-x", "c++-header", PRECOMPILED]
+            command: list[str | Path] = [compiler, *FLAGS, *search_flags(Path()), "-x", "c++-header", PRECOMPILED]
             run([*command, "-o", f"{PRECOMPILED}.gch"], cwd=folder.path, timeout_s=timeout_s)
         return folder.path if folder.complete else final_path(folder, key)
 

@@ -2,8 +2,8 @@
 
 - Average pooling: hls4ml gives the result its input's type, which truncates the quotient. A pool of
   ``n`` values gets fraction bits enough to hold the quotient exactly when ``n`` is a power of two, and
-  otherwise enough that truncating it never moves a later rounding to the input's grid or a coarser one.
-- Global pooling: hls4ml falls back to its default type.
+  otherwise enough that truncating it never moves the rounding of the quantizer that reads it.
+- Global pooling and repacked streams: hls4ml falls back to its default type.
 - relu and leaky relu without a quantizer: hls4ml falls back to its default type.
 - A matrix product read by a quantizer *and* by another layer: hls4ml moves the quantizer's type into
   the product even then, and the other reader would get quantized values.
@@ -27,9 +27,10 @@ PLACEHOLDER = "fixed<64,32>"  # stands for a type not settled yet
 
 @dataclass(frozen=True)
 class Pending:
-    """Which of a layer's types are to be settled."""
+    """Which of a layer's types are to be settled, and the fraction bits of the quantizer that reads it."""
 
     types: tuple[str, ...]
+    grid_bits: int | None = None
 
 
 def pending_types(layers: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> dict[str, Pending]:
@@ -38,7 +39,9 @@ def pending_types(layers: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -
     for layer in layers:
         kind = layer["class_name"]
         if "AveragePooling" in kind or "GlobalMaxPooling" in kind:
-            found[layer["name"]] = Pending(("accum", "result"))
+            found[layer["name"]] = Pending(("accum", "result"), grid_after(layer, layers))
+        elif kind == "Repack":
+            found[layer["name"]] = Pending(("result",))
         elif layer.get("activation") in ("relu", "leakyrelu", "leaky_relu") and "activation_type" not in layer:
             if not feeds_only_a_cast(layer, layers, outputs):
                 found[layer["name"]] = Pending(("result",))
@@ -51,6 +54,18 @@ def pending_types(layers: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -
 
 def readers(layer: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [other for other in layers if layer["name"] in other["inputs"]]
+
+
+def grid_after(layer: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> int | None:
+    """Finest fraction bits of the quantizers that read a layer, reshapes passed over; ``None`` without one."""
+    grids: list[int] = []
+    for other in readers(layer, layers):
+        if "activation_type" in other:
+            grids.append(other["activation_type"].precision.fraction_bits)
+        elif other["class_name"] in ("Reshape", "Repack"):
+            after = grid_after(other, layers)
+            grids += [] if after is None else [after]
+    return max(grids, default=None)
 
 
 def feeds_only_a_cast(layer: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -> bool:
@@ -77,7 +92,7 @@ def settle_types(
     sources = {layer["name"]: layer["inputs"] for layer in layers}
     nodes = {node.name: node for node in model_graph.get_layers()}
     ready = [name for name in open_names if not depends(name, open_names, sources)]
-    return {name: lossless_types(nodes[name]) if name in nodes else {} for name in ready}
+    return {name: lossless_types(nodes[name], waiting[name].grid_bits) if name in nodes else {} for name in ready}
 
 
 def depends(name: str, targets: set[str], sources: Mapping[str, Sequence[str]]) -> bool:
@@ -93,14 +108,16 @@ def depends(name: str, targets: set[str], sources: Mapping[str, Sequence[str]]) 
     return False
 
 
-def lossless_types(node: Any) -> dict[str, str]:
+def lossless_types(node: Any, grid_bits: int | None) -> dict[str, str]:
     """Accumulator and result types of one node that lose nothing, from its input's type."""
     value = Precision.parse(spell(node.get_input_variable().type.precision, node.name, "input"))
     match node.class_name:
         case "Pooling1D" | "Pooling2D" | "GlobalPooling1D" | "GlobalPooling2D":
             if node.get_attr("pool_op") == "Max":
                 return {"accum": str(value), "result": str(value)}
-            return average_types(value, pool_size(node))
+            return average_types(value, pool_size(node), grid_bits)
+        case "Repack":
+            return {"result": str(value)}
         case "Activation" | "ParametrizedActivation":
             return {"result": str(activation_type(value, node))}
         case "BatchNormalization" | "ApplyAlpha":
@@ -116,16 +133,17 @@ def pool_size(node: Any) -> int:
     return int(node.get_attr("pool_height", 1)) * int(node.get_attr("pool_width"))
 
 
-def average_types(value: Precision, size: int) -> dict[str, str]:
-    """Accumulator: the sum, and the quotient's fraction; result: the quotient.
+def average_types(value: Precision, size: int, grid_bits: int | None = None) -> dict[str, str]:
+    """Accumulator: the sum, and the quotient's fraction, since hls4ml divides in place; result: the quotient.
 
-    hls4ml divides the accumulator in place, so it carries the fraction too. A quotient ``k / size``
-    that is not a tie of a grid with ``f`` fraction bits is at least ``2**-(f + 1) / size`` away from
-    one, so ``log2(2 * size)`` further bits keep truncation on the right side of every tie.
+    With ``f`` fraction bits in, a quotient that is not a tie of a grid with ``g`` fraction bits is at
+    least ``2**-max(f, g + 1) / size`` away from one, so ``log2(size)`` bits beyond those keep truncation
+    on the right side of every tie. Without a quantizer after it, ``g`` is taken as ``f + 8``.
     """
     growth = math.ceil(math.log2(size))
-    extra = growth if size == 1 << growth else growth + 2
-    fraction_bits = value.fraction_bits + extra
+    grid = value.fraction_bits + 8 if grid_bits is None else grid_bits
+    finest = value.fraction_bits if size == 1 << growth else max(value.fraction_bits, grid + 1)
+    fraction_bits = finest + growth
     accumulator = Precision(value.integer_bits + growth + fraction_bits, value.integer_bits + growth, value.signed)
     result = Precision(value.integer_bits + fraction_bits, value.integer_bits, value.signed)
     return {"accum": str(accumulator), "result": str(result)}

@@ -100,7 +100,9 @@ def split_top(top: str, includes: str, weights: Sequence[str]) -> tuple[str, lis
     names of weight arrays, which units see as globals. A call that is not understood stays.
     """
     types = declared_types(top)
-    lines, units, prototypes = [], [], []
+    lines: list[str] = []
+    units: list[Unit] = []
+    prototypes: list[str] = []
     for line in top.splitlines():
         match = CALL.match(line)
         names = [name.strip() for name in match.group(3).split(",")] if match else []
