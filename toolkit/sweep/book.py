@@ -58,7 +58,7 @@ def open_storage(storage: str | Path | None = None) -> BaseStorage:
     name = str(storage or default_storage())
     path = Path(name.removeprefix("journal://"))
     with talking_to(name):
-        if name.startswith("journal://") or "://" not in name and path.suffix in JOURNAL_SUFFIXES:
+        if name.startswith("journal://") or ("://" not in name and path.suffix in JOURNAL_SUFFIXES):
             return open_journal(path)
         if "://" not in name:
             if path.suffix not in SQLITE_SUFFIXES:

@@ -92,7 +92,9 @@ def summed(layers: tuple[LayerCompression, ...]) -> dict[str, Figure]:
     digits = sum(layer.csd_digits for layer in layers)
     return {
         "nonzero_weights": Figure(nonzero, "", "counted", note=note),
-        "csd_digits": Figure(digits, "", "counted", note="nonzero digits of all weights in canonical signed digit form"),
+        "csd_digits": Figure(
+            digits, "", "counted", note="nonzero digits of all weights in canonical signed digit form"
+        ),
     }
 
 
@@ -133,6 +135,8 @@ def figures_of(layers: tuple[LayerCompression, ...], estimated: Estimate) -> dic
 def ratios(figures: Mapping[str, Figure], reference: Mapping[str, Figure]) -> dict[str, Figure]:
     """Share saved of each figure, 0 where the reference has none."""
     return {
-        name: Figure(1 - figure.value / reference[name].value if reference[name].value else 0.0, "fraction", figure.source)
+        name: Figure(
+            1 - figure.value / reference[name].value if reference[name].value else 0.0, "fraction", figure.source
+        )
         for name, figure in figures.items()
     }

@@ -51,7 +51,9 @@ class Progress:
 
     def bar(self) -> list[float]:
         """Per epoch the median validation accuracy of finished trainings, 0 while there are too few."""
-        histories = [record.history for record in self.records.values() if record.state == "complete" and record.history]
+        histories = [
+            record.history for record in self.records.values() if record.state == "complete" and record.history
+        ]
         longest = max(map(len, histories), default=0)
         columns = [[max(h[: epoch + 1]) for h in histories if len(h) > epoch] for epoch in range(longest)]
         return [statistics.median(column) if len(column) >= HISTORIES else 0.0 for column in columns]
@@ -220,9 +222,7 @@ def read_result(point: Point, result: Mapping[str, Any]) -> PointRecord:
     return PointRecord.from_json(result).change(point=point)
 
 
-def job_of(
-    book: Book, evaluate: Evaluate, points: Sequence[Point], progress: Progress
-) -> tuple[Job, tuple[Any, ...]]:
+def job_of(book: Book, evaluate: Evaluate, points: Sequence[Point], progress: Progress) -> tuple[Job, tuple[Any, ...]]:
     bar = progress.bar() if book.sweep.settings.prune_training else []
     return run_job, (evaluate, [point.to_json() for point in points], bar, str(store_root()))
 

@@ -93,7 +93,9 @@ class Pool:
             raise
         except (Exception, concurrent.futures.CancelledError) as error:
             if not self.engine.alive():
-                raise ToolkitError(f"the scheduler is gone ({error}); start it again and the sweep continues") from error
+                raise ToolkitError(
+                    f"the scheduler is gone ({error}); start it again and the sweep continues"
+                ) from error
             self.engine.restart(work.slot)
             self.suspect(work, f"its worker died ({type(error).__name__}: out of memory, or killed)", "WorkerDied")
             return

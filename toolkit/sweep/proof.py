@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from toolkit.config import HlsConfig
 from toolkit.errors import StoreError
+from toolkit.process import cores
+from toolkit.records import Array, Figure
+from toolkit.store import artifact, digest, package_versions
 from toolkit.sweep.jobs import TURN
+from toolkit.sweep.points import PointRecord
 from toolkit.sweep.space import Point
+
+if TYPE_CHECKING:
+    from toolkit.records import Dataset, HlsProject
+
+COMPARED = ("latency_cycles", "initiation_interval_cycles", "lut", "ff", "dsp", "bram_18k")
 
 
 def prove_job(
@@ -30,5 +42,68 @@ def prove_job(
 
 
 def prove_point(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
-    """Write the point's project, compile it, and compare every output with the emulator's."""
-    raise NotImplementedError
+    """Write the point's project, compile it, and compare every output with what the sweep emulated.
+
+    The emulator runs the graph that the sweep shared between strategies and reuse factors, csim the
+    project with the point's own: equal outputs prove the sharing too. The project's own estimate is
+    compared with the recorded one; ``simulated`` are latency and interval with its FIFOs simulated.
+    """
+    from toolkit.emulation import emulate
+    from toolkit.hls import build_csim
+    from toolkit.sweep.evaluate import converted, dataset_of
+
+    dataset = dataset_of(point.file.dataset.model_dump_json())
+    graph, _ = converted(point, dataset, ())
+    project = project_of(point, PointRecord.from_json(record), dataset)
+    inputs = dataset.inputs(point.split, images)
+    expected, got = emulate(graph).predict(inputs), build_csim(project, jobs=cores()).predict(inputs)
+    return {**compared(expected, got), **estimates(project, record), "images": len(inputs), "project": project.digest}
+
+
+def own_config(record: PointRecord) -> HlsConfig:
+    """The configuration of a point's own project."""
+    from toolkit.sweep.results import design_of
+
+    return design_of(record, "point").designs[0].hls
+
+
+def project_of(point: Point, record: PointRecord, dataset: Dataset) -> HlsProject:
+    """The project of a point, written once per store."""
+    from toolkit.hls import load_project, write_project
+    from toolkit.sweep.evaluate import float_of, origin_of, quantized
+
+    origin, config = origin_of(point, dataset), own_config(record)
+    key = digest("project", origin, point.design.quantization, point.design.qat, config, package_versions())
+    with artifact("sweep-project", key) as folder:
+        if not folder.complete:
+            model, _ = quantized(point, float_of(origin, point, dataset), dataset, ())
+            write_project(model, config, folder / "project")
+    return load_project(folder / "project")
+
+
+def compared(expected: Array, got: Array) -> dict[str, Any]:
+    """How two sets of outputs agree, value by value."""
+    differs = expected != got
+    return {
+        "equal": not bool(differs.any()),
+        "outputs_different": int(differs.sum()),
+        "outputs_total": int(differs.size),
+        "largest_difference": float(np.abs(expected - got).max()) if differs.any() else 0.0,
+    }
+
+
+def estimates(project: HlsProject, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The project's own estimate: where it differs from the recorded one, and with FIFOs simulated."""
+    from toolkit.config import EstimateConfig
+    from toolkit.estimation import estimate
+
+    quick, simulated = estimate(project, EstimateConfig(fifo_simulation=False)), estimate(project)
+    known = {name: Figure.from_json(record["figures"][name]).value for name in COMPARED if name in record["figures"]}
+    differing = [name for name, value in known.items() if getattr(quick, name).value != value]
+    return {
+        "estimate_differs": differing,
+        "simulated": {
+            name: getattr(simulated, name).to_json()
+            for name in ("latency_cycles", "initiation_interval_cycles", "latency_us")
+        },
+    }

@@ -50,7 +50,9 @@ class SweepResult:
     @property
     def disproved(self) -> tuple[PointRecord, ...]:
         """Points whose csim is not what the emulator computed."""
-        return tuple(record for record in self.points if record.proof is not None and record.proof.get("equal") is False)
+        return tuple(
+            record for record in self.points if record.proof is not None and record.proof.get("equal") is False
+        )
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -75,9 +77,7 @@ class SweepResult:
         return best_of(self.points, [*self.constraints, *constraints], wanted)
 
 
-def front(
-    records: Sequence[PointRecord], objectives: Sequence[str], constraints: Sequence[str]
-) -> list[PointRecord]:
+def front(records: Sequence[PointRecord], objectives: Sequence[str], constraints: Sequence[str]) -> list[PointRecord]:
     """The Pareto front of the points that hold the constraints."""
     candidates = [record for record in records if record.feasible(constraints) and record.has(objectives)]
     return pareto(candidates, lambda record: record.figures, objectives)
@@ -143,10 +143,12 @@ def load_sweep(
         wanted = [study for study, about in studies.items() if source in (study, about["name"])]
     else:
         wanted = [study for study in [study_name(read_sweep(source))] if study in studies]
-    if source is None and len(wanted) > 1 or not wanted:
+    if (source is None and len(wanted) > 1) or not wanted:
         known = ", ".join(studies) or "none yet"
         close = nearest(str(source), studies) if isinstance(source, str) else ""
-        raise StoreError(f"which sweep? {f'{source} has no points yet{close}; ' if source else ''}{name} holds: {known}")
+        raise StoreError(
+            f"which sweep? {f'{source} has no points yet{close}; ' if source else ''}{name} holds: {known}"
+        )
     return result_of(opened, name, wanted[-1], studies[wanted[-1]])
 
 
@@ -198,7 +200,9 @@ def best(
     Raises ``ConfigError`` when no point holds what is asked for, ``StoreError`` without any sweep.
     """
     opened, title = open_storage(storage), str(storage or default_storage())
-    studies = {study: about for study, about in sweep_studies(opened, title).items() if name in (None, study, about["name"])}
+    studies = {
+        study: about for study, about in sweep_studies(opened, title).items() if name in (None, study, about["name"])
+    }
     if not studies:
         raise StoreError(f"{title} holds no sweep{f' named {name}' if name else ''}")
     asked = ["fits", *constraints]
@@ -245,7 +249,10 @@ def export(result: SweepResult, path: str | Path) -> Path:
 
 def as_json(result: SweepResult) -> dict[str, Any]:
     """A result as JSON types: the records whole, the front by digest."""
-    points = [{"number": record.number, "digest": record.digest, "proof": record.proof, **record.to_json()} for record in result.points]
+    points = [
+        {"number": record.number, "digest": record.digest, "proof": record.proof, **record.to_json()}
+        for record in result.points
+    ]
     return {
         "name": result.name,
         "study": result.study,
@@ -276,7 +283,10 @@ def design_toml(record: PointRecord, name: str) -> str:
     file = design_of(record, name).model_dump(mode="json", exclude_defaults=True)
     sections = file.pop("designs", [{}])[0]
     sections.pop("name", None)
-    head = [f"# {name}: point {record.number} of a sweep", *(f"#   {key}: {figure}" for key, figure in record.figures.items())]
+    head = [
+        f"# {name}: point {record.number} of a sweep",
+        *(f"#   {key}: {figure}" for key, figure in record.figures.items()),
+    ]
     return "\n".join(head) + "\n\n" + tomli_w.dumps(merge(file, sections))
 
 
@@ -302,7 +312,9 @@ def points_table(
     """Headings and rows of a table of points (default: all): number, what varies, main figures, marks."""
     chosen = result.points if records is None else tuple(records)
     on_front = {record.digest for record in result.pareto}
-    figures = [name for name in dict.fromkeys([*result.objectives, *SHOWN_FIGURES]) if any(name in r.figures for r in chosen)]
+    figures = [
+        name for name in dict.fromkeys([*result.objectives, *SHOWN_FIGURES]) if any(name in r.figures for r in chosen)
+    ]
     headings = ["point", *(short(name) for name in result.parameters), *figures, ""]
     rows = [
         [

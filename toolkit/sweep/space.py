@@ -75,7 +75,7 @@ class Dimension:
         if self.choices:
             return self.choices
         step = self.step or (1 if self.is_whole else None)
-        if step is None or self.log and self.step is None and not self.is_whole:
+        if step is None or (self.log and self.step is None and not self.is_whole):
             raise ConfigError(f"{self.name}: a grid needs a list, or a range with a step, got {self.low}..{self.high}")
         count = math.floor((self.high - self.low) / step + 1e-9) + 1
         return tuple(self.low + index * step for index in range(count))
@@ -288,8 +288,10 @@ def range_dimension(name: str, targets: tuple[Key, ...], value: Mapping[str, Any
     numbers = [end for end in (low, high, step) if end is not None]
     if not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in numbers) or low > high:
         raise ConfigError(f"{name}: a range is {{low = 4, high = 8, step = 1}} with low <= high, got {dict(value)}")
-    if step is not None and (step <= 0 or log) or log and low <= 0:
-        raise ConfigError(f"{name}: step must be positive and a log range starts above 0 without a step, got {dict(value)}")
+    if (step is not None and (step <= 0 or log)) or (log and low <= 0):
+        raise ConfigError(
+            f"{name}: step must be positive and a log range starts above 0 without a step, got {dict(value)}"
+        )
     return Dimension(name, targets, low=low, high=high, step=step, log=log)
 
 
@@ -385,7 +387,7 @@ def spread_entry(layers: Tables, section: str, pattern: str, key: str, value: An
     free = [name for name in matched if key not in layers.get(name, {})]
     targets = tuple((section, "layers", name, key) for name in free)
     for number, name in enumerate(free):
-        varies = isinstance(value, list) or isinstance(value, dict) and is_range(value)
+        varies = isinstance(value, list) or (isinstance(value, dict) and is_range(value))
         entries = layers.setdefault(name, {})
         if not varies:
             entries[key] = value
@@ -441,7 +443,9 @@ def assign(tables: Tables, targets: Sequence[Key], value: Any) -> None:
 
 def check_values(sweep: Sweep, branch: Branch) -> None:
     """Raise ``ConfigError`` for the first value that no design takes."""
-    first = {dimension.name: dimension.spelled((dimension.choices or (dimension.low,))[0]) for dimension in branch.dimensions}
+    first = {
+        dimension.name: dimension.spelled((dimension.choices or (dimension.low,))[0]) for dimension in branch.dimensions
+    }
     base = {**sweep.chosen_branch(branch), **first}
     sweep.point(base)
     for dimension in branch.dimensions:

@@ -69,7 +69,9 @@ def choices(analysis: Analysis, hls: HlsConfig) -> dict[str, list[Choice]]:
     valid = valid_factors(analysis, hls)
     factors = sorted({factor for values in valid.values() for factor in values})
     quick = EstimateConfig(fifo_simulation=False)
-    variants = (with_factors(hls, {name: below(values, factor) for name, values in valid.items()}) for factor in factors)
+    variants = (
+        with_factors(hls, {name: below(values, factor) for name, values in valid.items()}) for factor in factors
+    )
     tables: dict[str, dict[int, Choice]] = {name: {} for name in valid}
     for estimated in estimate_variants(analysis, variants, quick):
         for layer in estimated.layers:
