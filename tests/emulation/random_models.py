@@ -262,7 +262,13 @@ def finish(draw: Draw, x: Any) -> Any:
 def one_model(rng: random.Random, io_type: str, prefix: str) -> tuple[Draw, Any, Any]:
     """What was decided, the input and the output of one random model."""
     draw = Draw(rng, io_type, prefix)
-    shape = rng.choice([(rng.randint(3, 6), rng.randint(3, 6), rng.randint(1, 3)), (rng.randint(4, 8), rng.randint(1, 3)), (rng.randint(2, 8),)])
+    shape = rng.choice(
+        [
+            (rng.randint(3, 6), rng.randint(3, 6), rng.randint(1, 3)),
+            (rng.randint(4, 8), rng.randint(1, 3)),
+            (rng.randint(2, 8),),
+        ]
+    )
     name = draw.decide(f"{prefix}_input", precision={"result": draw.type(10, 4)})
     start = keras.Input(shape, name=name)
     x = grow(draw, start, rng.randint(1, 3))
@@ -288,7 +294,10 @@ def random_bundle(seed: int, models: int, images: int = 24) -> Bundle:
     drawn = [one_model(rng, io_type, f"m{index}") for index in range(models)]
     model = keras.Model([start for _, start, _ in drawn], [end for *_, end in drawn])
     numbers = np.random.default_rng(seed)
-    inputs = [(numbers.normal(size=(images, *start.shape[1:])) * numbers.choice([0.5, 2, 8])).astype(np.float32) for _, start, _ in drawn]
+    inputs = [
+        (numbers.normal(size=(images, *start.shape[1:])) * numbers.choice([0.5, 2, 8])).astype(np.float32)
+        for _, start, _ in drawn
+    ]
     decided = {name: keys for draw, *_ in drawn for name, keys in draw.layers.items()}
     config = HlsConfig(io_type=io_type, backend="Vitis", precision="ap_fixed<12,5>", layers=decided)
     return Bundle(model, inputs, config)

@@ -121,7 +121,9 @@ class Builder:
     def emit(self, value: Value, plain: bool) -> Value:
         done = self.base(value)
         if done.rounding is not None:
-            tensor = self.round_floats(str(done.tensor), done.rounding, done)
+            negative = done.signs[0] and (value.clip is None or value.clip[0] < 0)
+            positive = done.signs[1] and (value.clip is None or value.clip[1] > 0)
+            tensor = self.round_floats(str(done.tensor), done.rounding, done.carrier, negative, positive)
             done = done.change(tensor=tensor, rounding=None)
         if plain and done.scale_bits != done.fraction_bits:
             tensor = self.scale(str(done.tensor), done.carrier, done.fraction_bits - done.scale_bits)
@@ -157,6 +159,12 @@ class Builder:
     def widen(self, value: Value, low: int, high: int) -> Value:
         """The value in a carrier that also holds ``low`` and ``high``."""
         return self.convert(value, self.carry(min(low, value.low), max(high, value.high), value.carrier))
+
+    def narrow(self, value: Value) -> Value:
+        """The value in float32 where that holds its range: half the memory, and sums that ONNX Runtime does best."""
+        if value.carrier is Carrier.FLOAT32 or max(-value.low, value.high) > LIMIT[Carrier.FLOAT32]:
+            return value
+        return self.convert(value, Carrier.FLOAT32)
 
     def channels_last(self, value: Value) -> Value:
         """The value stored in hls4ml's axis order."""
@@ -209,7 +217,7 @@ class Builder:
         if value.clip is not None:
             clip = tuple(round_integer(end, drop, rounding) for end in value.clip)
             rounded = rounded.change(clip=clip)
-        return rounded.change(rounding=rounding)
+        return rounded.change(rounding=rounding, signs=(value.low < 0, value.high > 0))
 
     def regrid(self, value: Value, fraction_bits: int) -> Value:
         """The same numbers counted in steps of a finer grid; nothing is emitted for floats."""
@@ -297,9 +305,10 @@ class Builder:
             tensor = self.node("Sub", tensor, self.node("Mul", turns, self.scalar(carrier, span)))
         return value.change(tensor=tensor, low=low, high=high)
 
-    def round_floats(self, tensor: str, rounding: Rounding, value: Value) -> str:
-        """Whole numbers from stored floats; ``value`` tells their sign and carrier."""
-        carrier, negative, positive = value.carrier, value.low < 0, value.high > 0
+    def round_floats(
+        self, tensor: str, rounding: Rounding, carrier: Carrier, negative: bool = True, positive: bool = True
+    ) -> str:
+        """Whole numbers from stored floats, of which some may be negative or positive."""
         match rounding:
             case Rounding.TRN:
                 return self.node("Floor", tensor)

@@ -73,7 +73,7 @@ def lower(b: Builder, op: Op, values: Mapping[str, Value]) -> Value:
         lowering = LOWERINGS.get(op.kind)
         if lowering is None:
             raise unsupported(op, "no lowering for this kind")
-        return lowering(b, op, [values[name] for name in op.inputs])
+        return b.narrow(lowering(b, op, [values[name] for name in op.inputs]))
     except RangeTooWide as error:
         raise unsupported(op, str(error)) from error
 
@@ -99,11 +99,8 @@ def read_input(b: Builder, op: Op) -> Value:
         tensor = b.node("Clip", tensor, b.scalar(carrier, low), b.scalar(carrier, high))
     grid = precision.fraction_bits
     near = Value(tensor, op.shape, grid, grid, low, high, carrier)
-    whole = near.change(tensor=b.round_floats(tensor, precision.rounding, near))
-    done = b.overflow(whole, precision)
-    if carrier is Carrier.FLOAT64 and narrowest(done.low, done.high) is Carrier.FLOAT32:
-        done = b.convert(b.force(done), Carrier.FLOAT32)
-    return done
+    whole = near.change(tensor=b.round_floats(tensor, precision.rounding, carrier))
+    return b.narrow(b.overflow(whole, precision))
 
 
 def put_out(b: Builder, op: Op, value: Value) -> Result:

@@ -8,8 +8,8 @@ convolution or matrix product. Otherwise a ``Scan`` walks through the products i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,14 @@ import numpy.typing as npt
 from onnx import GraphProto, helper
 
 from toolkit.emulation.builder import NUMPY_TYPE, ONNX_TYPE, Builder, reduce_grid
-from toolkit.emulation.values import Carrier, Deferred, Value, narrowest
+from toolkit.emulation.values import LIMIT, Carrier, Deferred, Value, narrowest
 from toolkit.precision import Overflow, Precision
 
 Array = npt.NDArray[Any]
+
+
+# Float32 convolutions that together are still cheaper than one float64 matrix product over windows.
+MOST_PARTS = 3
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,10 @@ def as_wide(weights: Array, factor: int) -> Array:
 def plain_sum(b: Builder, x: Value, kernel: Kernel, window: Window | None, grid: int, reach: Reach) -> Value:
     """The exact sum, emitted when its scale is known."""
     carrier = b.carry(-reach.magnitude, reach.magnitude, x.carrier)
+    if window is not None and x.carrier is Carrier.FLOAT32 and carrier is Carrier.FLOAT64:
+        parts = split_kernel(x, kernel, window)
+        if parts:
+            return sum_of_parts(b, x, parts, window, grid, reach)
     matrix = carrier is not Carrier.FLOAT32 or window is None
     if matrix and kernel.depthwise:
         return depthwise_sum(b, x, kernel, window, grid, reach, carrier)
@@ -129,6 +137,54 @@ def plain_sum(b: Builder, x: Value, kernel: Kernel, window: Window | None, grid:
     shape = (*(window.out if window else x.shape[:-1]), kernel.weights.shape[1])
     first = not matrix
     return Value(Deferred(emitter), shape, grid, grid, reach.low, reach.high, carrier, channels_first=first)
+
+
+def split_kernel(x: Value, kernel: Kernel, window: Window) -> list[Kernel]:
+    """The kernel as a sum of a few whose float32 convolutions are exact; none if that takes too many.
+
+    One float64 product costs as much as two in float32, and ONNX Runtime has no float64 convolution.
+    """
+    step = 0
+    for bits in range(1, 24):
+        low_part = replace(kernel, weights=balanced_remainder(kernel.weights, bits), bias=kernel.bias * 0)
+        if part_magnitude(x, low_part, window) > LIMIT[Carrier.FLOAT32]:
+            break
+        step = bits
+    parts: list[Kernel] = []
+    weights, fraction_bits, bias = kernel.weights, kernel.fraction_bits, kernel.bias
+    while step and len(parts) < MOST_PARTS:
+        whole = replace(kernel, weights=weights, fraction_bits=fraction_bits, bias=bias)
+        if part_magnitude(x, whole, window) <= LIMIT[Carrier.FLOAT32]:
+            return [*parts, whole]
+        rest = balanced_remainder(weights, step)
+        parts.append(replace(kernel, weights=rest, fraction_bits=fraction_bits, bias=kernel.bias * 0))
+        weights, fraction_bits = (weights - rest) >> step, fraction_bits - step
+    return []
+
+
+def balanced_remainder(weights: Array, bits: int) -> Array:
+    """The last ``bits`` bits as a number between ``-2**(bits - 1)`` and ``2**(bits - 1) - 1``."""
+    half = 1 << (bits - 1)
+    remainder: Array = ((weights + half) & ((1 << bits) - 1)) - half
+    return remainder
+
+
+def part_magnitude(x: Value, kernel: Kernel, window: Window) -> int:
+    """Largest partial sum of a part, in steps of its own products."""
+    grid = max(x.fraction_bits + kernel.fraction_bits, kernel.bias_fraction_bits)
+    return find_reach(x, kernel, window.padded, grid).magnitude
+
+
+def sum_of_parts(b: Builder, x: Value, parts: Sequence[Kernel], window: Window, grid: int, reach: Reach) -> Value:
+    """Float32 convolutions added in float64."""
+    total: Value | None = None
+    for part in parts:
+        part_grid = max(x.fraction_bits + part.fraction_bits, part.bias_fraction_bits)
+        value = plain_sum(b, x, part, window, part_grid, find_reach(x, part, window.padded, part_grid))
+        wide = b.convert(value, Carrier.FLOAT64)
+        total = wide if total is None else b.add(total, wide)
+    assert total is not None
+    return b.regrid(total, grid).change(low=reach.low, high=reach.high)
 
 
 def convolution_emitter(b: Builder, x: Value, kernel: Kernel, window: Window) -> Callable[[int], str]:
@@ -293,10 +349,10 @@ def step_builder(b: Builder, x: Value, w: Value, state: Value, accum: Precision)
     inputs = [
         helper.make_tensor_value_info(name, ONNX_TYPE[value.carrier], shape)
         for name, value, shape in (
-            ("acc", state, ["rows", outputs]),
-            ("x", x, ["rows", None]),
+            ("acc", state, [None, outputs]),
+            ("x", x, [None, None]),
             ("w", w, [1, outputs]),
         )
     ]
-    output = helper.make_tensor_value_info(done, ONNX_TYPE[state.carrier], ["rows", outputs])
+    output = helper.make_tensor_value_info(done, ONNX_TYPE[state.carrier], [None, outputs])
     return helper.make_graph(inner.nodes, "step", inputs, [output], inner.initializers())

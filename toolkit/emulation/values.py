@@ -61,7 +61,8 @@ class Value:
     ``shape`` is hls4ml's (channels last, no batch axis). A tensor stored channels first has
     ``channels_first`` set, or, when it was flattened so, ``flat_of`` holds the shape it had.
     ``clip`` (grid steps, after rounding) and ``rounding`` (onto the grid) are pending: max pooling
-    commutes with both, so they are emitted on the smaller tensor behind it.
+    commutes with both, so they are emitted on the smaller tensor behind it. ``signs`` tells whether
+    numbers below and above zero can occur before that rounding.
     """
 
     tensor: str | Deferred
@@ -75,6 +76,7 @@ class Value:
     flat_of: tuple[int, ...] | None = None
     clip: tuple[int, int] | None = None
     rounding: Rounding | None = None
+    signs: tuple[bool, bool] = (True, True)
 
     def change(self, **fields: object) -> Value:
         """A copy with some fields changed."""
