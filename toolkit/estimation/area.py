@@ -15,7 +15,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from toolkit.estimation.cycles import Clock, cycles_of, kernel_cycles, multipliers, product_uses_dsp, softmax_folds
+from toolkit.estimation.cycles import (
+    Clock,
+    cycles_of,
+    kernel_cycles,
+    multipliers,
+    new_vivado,
+    product_uses_dsp,
+    scale_turns,
+    softmax_folds,
+)
 from toolkit.estimation.stages import MATRIX_KINDS, Stage
 from toolkit.estimation.tools import Tool
 from toolkit.estimation.weights import DSP_NARROWER_BITS, WIDEST, WeightFacts, uses_dsp
@@ -587,17 +596,26 @@ def pool_parts(stage: Stage, clock: Clock) -> tuple[Part, ...]:
 
 
 def activation_part(stage: Stage, clock: Clock) -> Part:
-    """A comparison and a selection per element; rounding and saturation where the result type asks for them."""
+    """A comparison and a selection per element; rounding and saturation where the result type asks for them.
+
+    A streamed result is registered, except in Vivado HLS 2020; an array's operands are when the
+    layer takes a cycle.
+    """
     elements = stage.in_channels if stage.stream else stage.n_in
-    careful = elements * (stage.input_bits + stage.output_bits) if stage.output_saturates or stage.output_rounds else 0
+    careful = stage.output_saturates or stage.output_rounds
+    loop = 1.0 if stage.stream else 0.0
     lut = {
         "element_bits": float(elements * stage.input_bits),
-        "rounded_bits": float(careful),
-        "one": 1.0 if stage.stream else 0.0,
+        "rounded_bits": float(elements * (stage.input_bits + stage.output_bits)) if careful else 0.0,
+        "one": loop,
     }
-    depth = cycles_of(stage, clock).depth if not stage.stream else 0
-    ff = {"held_bits": float(elements * stage.output_bits * depth), "one": 1.0 if stage.stream else 0.0}
-    ff["channels"] = float(elements) if stage.stream else 0.0
+    held = cycles_of(stage, clock).depth * (stage.input_bits + stage.output_bits)
+    registered = stage.stream and not new_vivado(clock)
+    ff = {
+        "held_bits": 0.0 if stage.stream else float(elements * held),
+        "result_bits": float(elements * stage.output_bits) if registered else 0.0,
+        "one": loop,
+    }
     return Part("activation", lut, ff)
 
 
@@ -622,12 +640,13 @@ def softmax_part(stage: Stage, clock: Clock) -> Part:
 
 
 def scale_part(stage: Stage, clock: Clock) -> Part:
-    """Batch normalisation: one constant product and one addition per element."""
+    """Batch normalisation: one constant product and one addition per element, products shared under RF."""
     elements = stage.in_channels if stage.stream else stage.n_in
     needed = stage.facts is None or stage.facts.multipliers > 0
-    lut = {"element_bits": float(elements * stage.output_bits), "one": 1.0}
-    ff = {"element_bits": float(elements * stage.output_bits) if needed else 0.0}
-    return Part("scale", lut, ff)
+    bits = float(elements * stage.output_bits)
+    shared = bits if needed and scale_turns(stage) > 1 else 0.0
+    lut = {"element_bits": bits, "shared_bits": shared, "one": 1.0}
+    return Part("scale", lut, {"element_bits": bits if needed else 0.0, "shared_bits": shared})
 
 
 def merge_part(stage: Stage) -> Part:

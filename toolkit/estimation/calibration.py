@@ -88,7 +88,7 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
         "activation": {"element_bits": 2.5, "rounded_bits": 2.2, "one": 40.0},
         "table": {"elements": 100.0, "one": 50.0},
         "softmax": {"class_bits": 5.0, "run_time_table": 3300.0, "shared_classes": 150.0},
-        "scale": {"element_bits": 2.7, "one": 10.0},
+        "scale": {"element_bits": 2.7, "shared_bits": 1.2, "one": 10.0},
         "pad": {"channel_bits": 2.0, "one": 200.0},
         "merge": {"adder_bits": 1.4, "one": 60.0},
         "copy": {"channel_bits": 0.05, "one": 80.0},
@@ -126,10 +126,10 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
         "parallel_convolution": {"output_map_bits": 1.0, "window_bits": 1.0},
         "stream_pool": {"window_bits": 1.5, "channels": 20.0, "one": 60.0},
         "parallel_pool": {"input_register": 1.0, "output_bits": 1.0},
-        "activation": {"held_bits": 1.0, "one": 20.0, "channels": 2.0},
+        "activation": {"held_bits": 1.0, "result_bits": 1.0, "one": 15.0},
         "table": {"elements": 25.0, "one": 10.0},
         "softmax": {"class_bits": 2.0, "run_time_table": 1050.0, "shared_classes": 80.0},
-        "scale": {"element_bits": 1.0},
+        "scale": {"element_bits": 1.0, "shared_bits": 1.0},
         "pad": {"one": 40.0},
         "merge": {"one": 30.0},
         "copy": {"one": 25.0},
@@ -467,7 +467,7 @@ class Judged:
     redistributable: bool
 
 
-Estimator = Callable[[Sample, str], float]
+Estimator = Callable[[Sample, str], float | None]
 
 
 def measured_quantity(row: Row, quantity: str) -> float | None:
@@ -521,25 +521,32 @@ def judged_quantities(sample: Sample) -> tuple[str, ...]:
     return CHECKED if whole_layer else CHECKED[2:]
 
 
-def judge(samples: Sequence[Sample], estimator: Estimator) -> list[Judged]:
-    """Estimates of every quantity beside the measurements of each sample."""
+def judge(samples: Sequence[Sample], estimator: Estimator, quantities: Sequence[str] = CHECKED) -> list[Judged]:
+    """Estimates beside the measurements of each sample; an estimator answers ``None`` for what it does not cover."""
     return [
-        Judged(
-            id=sample.row.id,
-            network=sample.row.network,
-            kind=kind_key(sample.row.stage),
-            tool_class=tool_class(sample.clock),
-            tool=str(sample.row.tool),
-            quantity=quantity,
-            estimated=estimator(sample, quantity),
-            measured=measured,
-            source=sample.row.source,
-            redistributable=sample.row.redistributable,
-        )
+        judged_item(sample, quantity, estimated, measured)
         for sample in samples
         for quantity in judged_quantities(sample)
-        if (measured := measured_quantity(sample.row, quantity)) is not None
+        if quantity in quantities
+        and (measured := measured_quantity(sample.row, quantity)) is not None
+        and (estimated := estimator(sample, quantity)) is not None
     ]
+
+
+def judged_item(sample: Sample, quantity: str, estimated: float, measured: float) -> Judged:
+    """One estimate beside its measurement."""
+    return Judged(
+        id=sample.row.id,
+        network=sample.row.network,
+        kind=kind_key(sample.row.stage),
+        tool_class=tool_class(sample.clock),
+        tool=str(sample.row.tool),
+        quantity=quantity,
+        estimated=estimated,
+        measured=measured,
+        source=sample.row.source,
+        redistributable=sample.row.redistributable,
+    )
 
 
 def residuals_of(judged: Sequence[Judged]) -> dict[str, Residual]:

@@ -18,7 +18,7 @@ from toolkit.estimation.weights import uses_dsp
 # A level of the adder tree and a multiplier, in ns, by family: the values that give the latency of the most
 # Latency kernels of the calibration (Vivado 2020.1 and Vitis 2024.2-2025.2 on UltraScale+, Vitis 2021.1 on
 # 7-series). Levels are ternary adders on UltraScale and later, two-input adders on 7-series.
-ADDER_NS = {"7series": 2.1, "ultrascale": 1.3, "ultrascale+": 1.085, "versal": 0.9}
+ADDER_NS = {"7series": 2.1, "ultrascale": 1.3, "ultrascale+": 1.08, "versal": 0.9}
 MULTIPLIER_NS = {"7series": 5.3, "ultrascale": 3.9, "ultrascale+": 3.35, "versal": 2.8}
 # Cycles of a shared multiplier and the addition after it: in a DSP, and in LUTs.
 SHARED_PRODUCT = {"7series": (6, 2), "ultrascale": (1, 1), "ultrascale+": (1, 1), "versal": (1, 1)}

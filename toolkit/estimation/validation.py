@@ -1,0 +1,372 @@
+"""How good the estimates are: every synthesised row against an estimate made without its network.
+
+``validate`` refits for each network left out; with a calibration given it tests that one as it is,
+which is what rows it never saw are for. Beside each quantity stand hls4ml's own formulas and, where
+it is installed and covers the layer, rule4ml (GPL; a benchmark only, never a dependency).
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import ToolNotFound
+from toolkit.estimation.calibration import (
+    Calibration,
+    Judged,
+    Sample,
+    judge,
+    leave_one_out,
+    sample_of,
+    shipped_estimates,
+    trustworthy,
+)
+from toolkit.estimation.dataflow import UNBOUNDED, Network, Process, process_of, simulate
+from toolkit.estimation.rows import Row, read_csv, read_rows
+from toolkit.estimation.stages import MATRIX_KINDS
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors of one quantity on one kind of layer; shares and errors as fractions.
+
+    ``target`` is what the project set itself, ``met`` whether it is reached (``None``: no target).
+    """
+
+    kind: str
+    quantity: str
+    method: str
+    rows: int
+    networks: int
+    exact: float
+    within_one: float
+    error: float  # mean absolute relative error over rows that measured more than 0
+    worst: float
+    target: str = ""
+    met: bool | None = None
+
+
+@dataclass(frozen=True)
+class DesignScore:
+    """A streamed design: csynth's latency and interval against the simulation's, in cycles."""
+
+    design: str
+    tool: str
+    latency_measured: int
+    latency_estimated: int
+    interval_measured: int
+    interval_estimated: int
+
+    @property
+    def latency_error(self) -> float:
+        """Relative error of the latency."""
+        return self.latency_estimated / self.latency_measured - 1
+
+    @property
+    def interval_error(self) -> float:
+        """Relative error of the interval."""
+        return self.interval_estimated / self.interval_measured - 1
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores by kind of layer and quantity, our estimates first, others beside; streamed designs; remarks."""
+
+    scores: tuple[Score, ...]
+    designs: tuple[DesignScore, ...]
+    notes: tuple[str, ...]
+    method: str
+
+    def find(self, kind: str, quantity: str, method: str = "toolkit") -> Score | None:
+        """The score of one kind, quantity and method."""
+        wanted = (kind, quantity, method)
+        return next((score for score in self.scores if (score.kind, score.quantity, score.method) == wanted), None)
+
+    def to_text(self) -> str:
+        """The whole report as plain text."""
+        lines = [self.method, "", score_header(), *(score_line(score) for score in self.scores)]
+        if self.designs:
+            lines += ["", "streamed designs (csynth, every pixel completing a window)", *map(design_line, self.designs)]
+        return "\n".join([*lines, "", *self.notes]) + "\n"
+
+
+# What the project set itself: (kind starts with, quantity, rule in words, test).
+TARGETS: tuple[tuple[str, str, str, Callable[[Score], bool]], ...] = (
+    ("all dense", "latency_cycles", "exact for 95 %", lambda score: score.exact >= 0.95),
+    ("all dense", "interval_cycles", "exact for 95 %", lambda score: score.exact >= 0.95),
+    ("all latency", "dsp", "exact for 95 %", lambda score: score.exact >= 0.95),
+    ("all resource", "dsp", "exact for 98 %", lambda score: score.exact >= 0.98),
+    ("all latency", "lut", "error 8 %", lambda score: score.error <= 0.08),
+    ("all resource", "lut", "error 12 %", lambda score: score.error <= 0.12),
+    ("all layers", "bram_18k", "within 1 for 95 %", lambda score: score.within_one >= 0.95),
+    ("all layers", "ff", "error 15 %", lambda score: score.error <= 0.15),
+    ("dense", "latency_cycles", "exact for 95 %", lambda score: score.exact >= 0.95),
+    ("dense", "interval_cycles", "exact for 95 %", lambda score: score.exact >= 0.95),
+    ("dense latency", "dsp", "exact for 95 %", lambda score: score.exact >= 0.95),
+    ("dense resource", "dsp", "exact for 98 %", lambda score: score.exact >= 0.98),
+    ("conv latency", "dsp", "exact for 95 %", lambda score: score.exact >= 0.95),
+    ("conv resource", "dsp", "exact for 98 %", lambda score: score.exact >= 0.98),
+    ("dense latency", "lut", "error 8 %", lambda score: score.error <= 0.08),
+    ("conv latency", "lut", "error 8 %", lambda score: score.error <= 0.08),
+    ("dense resource", "lut", "error 12 %", lambda score: score.error <= 0.12),
+    ("conv resource", "lut", "error 12 %", lambda score: score.error <= 0.12),
+    ("", "bram_18k", "within 1 for 95 %", lambda score: score.within_one >= 0.95),
+    ("", "ff", "error 15 %", lambda score: score.error <= 0.15),
+)
+
+
+def validate(
+    folder: Path, calibration: Calibration | None = None, *, everything: bool = False, rule4ml: bool = False
+) -> Validation:
+    """Validate on a folder of synthesis results.
+
+    Without ``calibration`` every network is estimated by coefficients fitted without it; with one,
+    all rows by that. Rows whose weights are unknown, of development branches, or of networks with a
+    width per input (HGQ) say little about a converted model and are left out unless ``everything``.
+    Raises ``DataError`` for a folder that is none, ``ToolNotFound`` for ``rule4ml`` without the package.
+    """
+    rows = read_rows(folder)
+    samples = [sample_of(row) for row in rows]
+    judged = leave_one_out(samples) if calibration is None else shipped_estimates(samples, calibration)
+    chosen = {sample.row.id for sample in samples if everything or trustworthy(sample)}
+    seen = [sample for sample in samples if sample.row.id in chosen]
+    kept = [item for item in judged if item.id in chosen]
+    scores = scores_of(kept, "toolkit") + scores_of(judge(seen, hls4ml_estimate, CHECKED_BY_FORMULA), "hls4ml")
+    if rule4ml:
+        scores += scores_of(rule4ml_estimates(seen), "rule4ml")
+    left_out = len(samples) - len(seen)
+    notes = (
+        f"{len(seen)} rows of {len({sample.row.network for sample in seen})} networks; {left_out} rows left out "
+        "(weights unknown, development branches, HGQ, modules inside layers)",
+        *missed(scores),
+    )
+    method = (
+        "leave-one-network-out: each network estimated by coefficients fitted without it"
+        if calibration is None
+        else f"estimated by {calibration.label}, nothing refitted"
+    )
+    order = sorted(scores, key=lambda score: (score.kind, score.quantity, score.method != "toolkit", score.method))
+    return Validation(tuple(order), design_scores(folder, rows), notes, method)
+
+
+def missed(scores: Iterable[Score]) -> list[str]:
+    """Targets that are not reached, with the figure that is."""
+    return [
+        f"not reached: {score.kind} {score.quantity}: target {score.target}; reached exact {score.exact:.1%}, "
+        f"within 1 {score.within_one:.1%}, error {score.error:.1%} on {score.rows} rows of {score.networks} networks"
+        for score in scores
+        if score.met is False
+    ]
+
+
+# Scores ----------------------------------------------------------------------------------------
+
+
+def scores_of(judged: Sequence[Judged], method: str) -> list[Score]:
+    """Scores by kind of layer and quantity, and over all dense, all Latency and all Resource layers."""
+    groups: dict[tuple[str, str], list[Judged]] = {}
+    for item in judged:
+        for kind in (item.kind, *wider_kinds(item.kind)):
+            groups.setdefault((kind, item.quantity), []).append(replace(item, kind=kind))
+    return [with_target(score_of(items, method)) for _, items in sorted(groups.items())]
+
+
+def wider_kinds(kind: str) -> list[str]:
+    """Families of kinds that the targets are set for."""
+    words = kind.split(" ")
+    families = ["all layers", *(["all dense"] if words[0] == "dense" else [])]
+    if words[0] in MATRIX_KINDS:
+        families += [f"all {style}" for style in ("latency", "resource") if style in words]
+    return families
+
+
+def score_of(items: Sequence[Judged], method: str) -> Score:
+    """Errors of one group of estimates."""
+    estimated = np.array([item.estimated for item in items])
+    measured = np.array([item.measured for item in items])
+    difference = np.abs(np.round(estimated) - measured)
+    counted = measured > 0
+    relative = np.abs(estimated - measured)[counted] / measured[counted]
+    return Score(
+        kind=items[0].kind,
+        quantity=items[0].quantity,
+        method=method,
+        rows=len(items),
+        networks=len({item.network for item in items}),
+        exact=float((difference == 0).mean()),
+        within_one=float((difference <= 1).mean()),
+        error=float(relative.mean()) if relative.size else 0.0,
+        worst=float(relative.max()) if relative.size else 0.0,
+    )
+
+
+def with_target(score: Score) -> Score:
+    """The score with the target of its kind and quantity."""
+    for kind, quantity, words, test in TARGETS:
+        general = kind.startswith("all") or not score.kind.startswith("all")
+        if score.method == "toolkit" and score.quantity == quantity and score.kind.startswith(kind) and general:
+            return replace(score, target=words, met=test(score))
+    return score
+
+
+def score_header() -> str:
+    """Column heads of the table."""
+    return (
+        f"{'kind':34} {'quantity':16} {'by':8} {'rows':>5} {'nets':>5} {'exact':>7} {'+-1':>7} "
+        f"{'error':>7} {'worst':>8}  target"
+    )
+
+
+def score_line(score: Score) -> str:
+    """One line of the table."""
+    verdict = {True: "reached", False: "NOT reached", None: ""}[score.met]
+    return (
+        f"{score.kind:34} {score.quantity:16} {score.method:8} {score.rows:5d} {score.networks:5d} "
+        f"{score.exact:7.1%} {score.within_one:7.1%} {score.error:7.1%} {score.worst:8.1%}  {score.target} {verdict}"
+    ).rstrip()
+
+
+def design_line(score: DesignScore) -> str:
+    """One line of the table of designs."""
+    return (
+        f"{score.design:34} {score.tool:18} latency {score.latency_measured:8d} -> {score.latency_estimated:8d} "
+        f"({score.latency_error:+.1%})  interval {score.interval_measured:8d} -> {score.interval_estimated:8d} "
+        f"({score.interval_error:+.1%})"
+    )
+
+
+# Other formulas ---------------------------------------------------------------------------------
+
+CHECKED_BY_FORMULA = ("dsp", "bram_18k", "interval_cycles")
+
+
+def hls4ml_estimate(sample: Sample, quantity: str) -> float | None:
+    """hls4ml's own formulas: DSP = products / RF, BRAM = weight bits / 36 Kb (two 18 Kb each), II = RF."""
+    stage = sample.row.stage
+    if stage.kind not in ("dense", "conv", "depthwise"):
+        return None
+    products = stage.n_in * stage.n_out
+    match quantity:
+        case "dsp":
+            return math.ceil(products / stage.reuse_factor)
+        case "bram_18k":
+            blocks = math.ceil(products * stage.weight_bits / 36864) if stage.strategy == "resource" else 0
+            return 2.0 * blocks
+        case "interval_cycles" if not stage.stream:
+            return float(stage.reuse_factor * (stage.partitions if stage.kind != "dense" else 1))
+    return None
+
+
+RULE4ML_BOARDS = {"xc7z020": "pynq-z2", "xczu9eg": "zcu102", "xcu200": "alveo-u200", "xcu250": "alveo-u200"}
+RULE4ML_QUANTITIES = {
+    "dsp": "DSP",
+    "lut": "LUT",
+    "ff": "FF",
+    "bram_18k": "BRAM",
+    "latency_cycles": "CYCLES",
+    "interval_cycles": "INTERVAL",
+}
+
+
+def rule4ml_estimates(samples: Sequence[Sample]) -> list[Judged]:
+    """rule4ml's predictions for the single dense layers it covers; a U250 is asked for as the U200 it knows.
+
+    Raises ``ToolNotFound`` when rule4ml cannot be imported.
+    """
+    try:
+        wrappers: Any = importlib.import_module("rule4ml.models.wrappers")
+        keras: Any = importlib.import_module("keras")
+    except ImportError as error:
+        raise ToolNotFound(
+            f"the comparison with rule4ml needs the Python package rule4ml (GPL, not a dependency): {error}; "
+            "pip install rule4ml in an environment of its own"
+        ) from error
+    estimator = wrappers.MultiModelWrapper()
+    estimator.load_default_models()
+    judged: list[Judged] = []
+    for sample in samples:
+        found = rule4ml_prediction(sample, estimator, keras)
+        judged += judge([sample], looked_up(found), tuple(found))
+    return judged
+
+
+def looked_up(figures: Mapping[str, float]) -> Callable[[Sample, str], float | None]:
+    """An estimator that answers from figures already found."""
+
+    def answer(_: Sample, quantity: str) -> float | None:
+        return figures.get(quantity)
+
+    return answer
+
+
+def rule4ml_prediction(sample: Sample, estimator: Any, keras: Any) -> dict[str, float]:
+    """rule4ml's figures for one row, by our names; empty where it has no board or model."""
+    stage, row = sample.row.stage, sample.row
+    board = next((name for part, name in RULE4ML_BOARDS.items() if row.part.startswith(part)), None)
+    if board is None or stage.kind != "dense" or stage.stream or row.in_network:
+        return {}
+    inputs = keras.Input((stage.n_in,))
+    model = keras.Model(inputs, keras.layers.Dense(stage.n_out)(inputs))
+    config = {
+        "board": board,
+        "strategy": stage.strategy,
+        "precision": f"ap_fixed<{stage.weight_bits}, {stage.weight_bits - stage.weight_fraction}>",
+        "reuse_factor": stage.reuse_factor,
+    }
+    table = estimator.predict(model, [config])
+    if table.empty:
+        return {}
+    line: Mapping[str, Any] = table.iloc[0]
+    return {ours: float(line[theirs]) for ours, theirs in RULE4ML_QUANTITIES.items() if theirs in line}
+
+
+# Streamed designs ---------------------------------------------------------------------------------
+
+
+def design_scores(folder: Path, rows: Sequence[Row]) -> tuple[DesignScore, ...]:
+    """Every streamed design whose layers are all in the folder, as a chain, simulated as csynth counts."""
+    members: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if row.role == "layer" and row.stage.stream:
+            members.setdefault(row.design, {})[row.stage.name] = row
+    scores = (design_score(fields, members.get(fields["id"], {})) for fields in read_csv(folder / "designs.csv"))
+    return tuple(score for score in scores if score is not None)
+
+
+def design_score(fields: Mapping[str, str], members: Mapping[str, Row]) -> DesignScore | None:
+    """One design; ``None`` when a layer is missing, the layers are no chain, or the report has no latency."""
+    order = [part.split(":")[0].strip() for part in fields.get("layers", "").split("|")]
+    names = [name for name in order if not name.endswith("quantize")]
+    if len(names) < 2 or any(name not in members for name in names) or not fields.get("latency_max_cycles"):
+        return None
+    network = chain([members[name] for name in names])
+    if network is None:
+        return None
+    run = simulate(network)
+    return DesignScore(
+        design=fields["id"],
+        tool=str(members[names[0]].tool),
+        latency_measured=int(float(fields["latency_max_cycles"])),
+        latency_estimated=run.latency_cycles,
+        interval_measured=int(float(fields["ii_max"])),
+        interval_estimated=run.interval_cycles,
+    )
+
+
+def chain(rows: Sequence[Row]) -> Network | None:
+    """Rows as a chain of processes with unbounded FIFOs; ``None`` when token counts do not match."""
+    processes: list[Process] = []
+    for position, row in enumerate(rows):
+        ends = (f"stream{position}",), (f"stream{position + 1}",)
+        processes.append(process_of(row.stage, sample_of(row).clock, *ends, worst=True))
+    if any(before.writes.sum() != after.reads.sum() for before, after in pairwise(processes)):
+        return None
+    depths = {f"stream{position}": UNBOUNDED for position in range(1, len(rows))}
+    return Network(tuple(processes), depths, {"stream0": int(processes[0].reads.sum())}, (f"stream{len(rows)}",))
