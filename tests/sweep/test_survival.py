@@ -67,7 +67,8 @@ class Survivor:
         """Digests of finished points, one per trial."""
         if not self.storage.exists():
             return []
-        query = "select value_json from trial_user_attributes join trials using (trial_id) where key = 'digest' and state = ?"
+        joined = "trial_user_attributes join trials using (trial_id)"
+        query = f"select value_json from {joined} where key = 'digest' and state = ?"
         connection = sqlite3.connect(self.storage, timeout=30)
         try:
             return [row[0] for row in connection.execute(query, ("COMPLETE",))]

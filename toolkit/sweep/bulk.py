@@ -112,4 +112,4 @@ def collect_rows(rows: dict[str, list[dict[str, Any]]], models: Any, trial_id: i
 def as_text(held: Any) -> str:
     from optuna.distributions import distribution_to_json
 
-    return distribution_to_json(held)
+    return str(distribution_to_json(held))

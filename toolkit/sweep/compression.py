@@ -92,9 +92,7 @@ def summed(layers: tuple[LayerCompression, ...]) -> dict[str, Figure]:
     digits = sum(layer.csd_digits for layer in layers)
     return {
         "nonzero_weights": Figure(nonzero, "", "counted", note=note),
-        "csd_digits": Figure(
-            digits, "", "counted", note="nonzero digits of all weights in canonical signed digit form"
-        ),
+        "csd_digits": Figure(digits, "", "counted", note="nonzero digits in canonical signed digit form"),
     }
 
 

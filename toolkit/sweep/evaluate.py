@@ -14,7 +14,6 @@ as such. csim of the front's own projects proves it in every sweep (:mod:`toolki
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,8 +40,8 @@ FACTS = "facts.json"
 CONVERTED = ("backend", "io_type", "precision", "parallelization_factor")
 CONVERTED_PER_LAYER = ("parallelization_factor", "precision", "table_size", "implementation")
 RECORDED = (
-    "latency_us", "latency_cycles", "initiation_interval_cycles", "throughput_hz", "lut", "ff", "dsp", "bram_18k", "uram",
-    "energy_uj",
+    "latency_us", "latency_cycles", "initiation_interval_cycles", "throughput_hz", "energy_uj",
+    "lut", "ff", "dsp", "bram_18k", "uram",
 )  # fmt: skip
 COUNTED = ("ebops", "bops", "weight_bytes")
 
@@ -164,8 +163,7 @@ def float_accuracy(origin: str, trained: TrainRecord, dataset: Dataset, point: P
     from toolkit.training import measure_accuracy
 
     key = digest("float accuracy", origin, point.split, point.images)
-    measured = stored_number(key, lambda: measure_accuracy(trained.model, dataset, point.split, point.images).value)
-    return measured
+    return stored_number(key, lambda: measure_accuracy(trained.model, dataset, point.split, point.images).value)
 
 
 def quantized(
@@ -220,7 +218,7 @@ def refuse_wrong_bits(graph: Graph, hls: HlsConfig) -> None:
         if factor > n_in:
             raise ConfigError(
                 f"layer {layer.name}: io_parallel with Resource and a reuse factor above kernel size times channels "
-                f"= {n_in} is computed wrongly by hls4ml 1.3.0, got {factor}; use io_stream, or a reuse factor up to {n_in}"
+                f"= {n_in} is computed wrongly by hls4ml 1.3.0, got {factor}; use io_stream or at most {n_in}"
             )
 
 
@@ -232,22 +230,14 @@ def stored_number(key: str, make: Callable[[], float]) -> float:
         return float(read_json(folder / "number.json"))
 
 
-@functools.lru_cache(maxsize=256)
-def remembered_number(key: str, make: _Once) -> float:
-    return stored_number(key, make.call)
+NUMBERS: dict[str, float] = {}
 
 
-class _Once:
-    """A call that does not take part in a cache key."""
-
-    def __init__(self, call: Callable[[], float]) -> None:
-        self.call = call
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Once)
-
-    def __hash__(self) -> int:
-        return 0
+def remembered_number(key: str, make: Callable[[], float]) -> float:
+    """A number from the worker's memory, from the store, or made and stored."""
+    if key not in NUMBERS:
+        NUMBERS[key] = stored_number(key, make)
+    return NUMBERS[key]
 
 
 def emulated_accuracy(graph: Graph, dataset: Dataset, point: Point) -> Figure:
@@ -261,7 +251,7 @@ def emulated_accuracy(graph: Graph, dataset: Dataset, point: Point) -> Figure:
         outputs = emulate(graph).predict(dataset.inputs(point.split, count))
         return float((outputs.argmax(axis=1) == dataset.labels(point.split, count)).mean())
 
-    accuracy = remembered_number(key, _Once(emulate_now))
+    accuracy = remembered_number(key, emulate_now)
     return Figure(accuracy, "fraction", "emulation", note=f"{count:,} {point.split} images")
 
 
@@ -326,8 +316,3 @@ def reuse_factors(estimated: Estimate) -> dict[str, int]:
         for layer in estimated.layers
         if "reuse_factor" in layer.figures and "macs" in layer.figures
     }
-
-
-def as_text(value: Any) -> str:
-    """JSON in one spelling."""
-    return json.dumps(value, sort_keys=True)

@@ -89,7 +89,7 @@ class GridFeed:
     def take(self, like: str | None) -> Sequence[Point]:
         if not self.waiting:
             return []
-        key = like if like in self.waiting else next(iter(self.waiting))
+        key = like if like is not None and like in self.waiting else next(iter(self.waiting))
         queue = self.waiting[key]
         points = [queue.popleft() for _ in range(min(BUNCH, len(queue)))]
         if queue:

@@ -82,7 +82,7 @@ class Limit:
             bound = float(match.group(3)) / (100 if match.group(4) else 1)
         except (AssertionError, ValueError):
             raise ConfigError(
-                f'sweep.constraints: a constraint is "fits" or like "accuracy >= 0.85", "latency_us <= 500", got "{text}"'
+                f'sweep.constraints: a constraint is "fits" or like "accuracy >= 0.85" or "lut <= 40000", got "{text}"'
             ) from None
         return cls(figure_name(match.group(1)), match.group(2), bound)
 

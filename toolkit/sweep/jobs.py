@@ -29,9 +29,7 @@ class TrainingStopped(Exception):
     """A training fell behind the others; carries the validation accuracy after each epoch."""
 
     def __init__(self, history: Sequence[float]) -> None:
-        super().__init__(
-            f"stopped after epoch {len(history)}: validation accuracy {history[-1]:.4f} is below the median"
-        )
+        super().__init__(f"stopped after epoch {len(history)}: accuracy {history[-1]:.4f} is below the median")
         self.history = tuple(history)
 
 

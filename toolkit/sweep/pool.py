@@ -93,9 +93,8 @@ class Pool:
             raise
         except (Exception, concurrent.futures.CancelledError) as error:
             if not self.engine.alive():
-                raise ToolkitError(
-                    f"the scheduler is gone ({error}); start it again and the sweep continues"
-                ) from error
+                message = f"the scheduler is gone ({error}); start it again, and the same command continues"
+                raise ToolkitError(message) from error
             self.engine.restart(work.slot)
             self.suspect(work, f"its worker died ({type(error).__name__}: out of memory, or killed)", "WorkerDied")
             return

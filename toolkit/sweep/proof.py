@@ -78,7 +78,8 @@ def project_of(point: Point, record: PointRecord, dataset: Dataset) -> HlsProjec
         if not folder.complete:
             model, _ = quantized(point, float_of(origin, point, dataset), dataset, ())
             write_project(model, config, folder / "project")
-    return load_project(folder / "project")
+    project: HlsProject = load_project(folder / "project")
+    return project
 
 
 def compared(expected: Array, got: Array) -> dict[str, Any]:

@@ -50,9 +50,7 @@ class SweepResult:
     @property
     def disproved(self) -> tuple[PointRecord, ...]:
         """Points whose csim is not what the emulator computed."""
-        return tuple(
-            record for record in self.points if record.proof is not None and record.proof.get("equal") is False
-        )
+        return tuple(record for record in self.points if record.proof and record.proof.get("equal") is False)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -329,7 +327,7 @@ def points_table(
 
 
 def short(name: str) -> str:
-    """``quantization.layers.conv2d.weight_bits`` -> ``conv2d.weight_bits``; ``hls.reuse_factor`` -> ``reuse_factor``."""
+    """``quantization.layers.conv2d.weight_bits`` -> ``conv2d.weight_bits``."""
     return name.split(".", 1)[-1].removeprefix("layers.")
 
 

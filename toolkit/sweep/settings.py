@@ -46,7 +46,7 @@ class SweepSettings(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the search."""
     objectives: tuple[Annotated[str, AfterValidator(known_figure)], ...] = ("accuracy", "latency_us")
-    """What is better: accuracy, latency_us, initiation_interval_cycles, throughput_hz, lut, dsp, energy_uj, ebops, ..."""
+    """What is better: accuracy, latency_us, initiation_interval_cycles, throughput_hz, lut, energy_uj, ebops, ..."""
     constraints: tuple[Annotated[str, AfterValidator(readable_limit)], ...] = ("fits",)
     """What a point must hold to be on the front: ``fits``, ``accuracy >= 0.85``, ``accuracy_loss <= 0.01``, ..."""
     images: Positive = 2000

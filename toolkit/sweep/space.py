@@ -129,7 +129,7 @@ class Point:
     @functools.cached_property
     def training(self) -> str:
         """Digest of what decides the trained model, which points may share."""
-        shared = {**FREE_OF_RESULT, "designs": {0: {"name", "proof", "hls"}}}
+        shared: Any = {**FREE_OF_RESULT, "designs": {0: {"name", "proof", "hls"}}}
         return digest("training", self.file.model_dump_json(exclude=shared))
 
     def to_json(self) -> dict[str, Any]:
@@ -289,9 +289,7 @@ def range_dimension(name: str, targets: tuple[Key, ...], value: Mapping[str, Any
     if not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in numbers) or low > high:
         raise ConfigError(f"{name}: a range is {{low = 4, high = 8, step = 1}} with low <= high, got {dict(value)}")
     if (step is not None and (step <= 0 or log)) or (log and low <= 0):
-        raise ConfigError(
-            f"{name}: step must be positive and a log range starts above 0 without a step, got {dict(value)}"
-        )
+        raise ConfigError(f"{name}: step must be positive; a log range starts above 0 and has none, got {dict(value)}")
     return Dimension(name, targets, low=low, high=high, step=step, log=log)
 
 
@@ -411,7 +409,7 @@ def built_layer_names(tables: Tables) -> Mapping[str, bool]:
     from toolkit.data import load_dataset
     from toolkit.zoo import build_model, load_model
 
-    plain = {key: tables[key] for key in ("dataset", "model") if key in tables}
+    plain: Tables = {key: tables[key] for key in ("dataset", "model") if key in tables}
     varied = list(find_dimensions(plain, SweepDesignFile, ()))
     if varied:
         raise ConfigError(f"a layer pattern needs one model and dataset, but {varied[0].name} varies")
@@ -488,5 +486,6 @@ def canonical(file: SweepDesignFile) -> SweepDesignFile:
 
 
 def make_point(params: Params, file: SweepDesignFile, images: int, split: str) -> Point:
-    content = file.model_dump_json(exclude={**FREE_OF_RESULT, "designs": {0: FREE_OF_DESIGN}})
+    left_out: Any = {**FREE_OF_RESULT, "designs": {0: FREE_OF_DESIGN}}
+    content = file.model_dump_json(exclude=left_out)
     return Point(dict(params), file, digest("point", 1, content, images, split), images, split)
