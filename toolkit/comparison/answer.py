@@ -253,9 +253,11 @@ def source_of(row: Implementation, key: str) -> str | None:
 def proof_caveats(rows: Sequence[Implementation]) -> list[str]:
     """Partial csim, csim that differs, FIFOs that hold too little."""
     found = []
-    partial = [row.name for row in rows if any(isinstance(part, Evaluation) and not part.whole for part in row.parts)]
-    if partial:
-        found.append(f"csim judged only some of the test images of {listing(partial)}.")
+    for engine in ("csim", "emulation"):
+        judged = [(row.name, part) for row in rows for part in row.parts if isinstance(part, Evaluation)]
+        partial = [name for name, part in judged if part.engine == engine and not part.whole]
+        if partial:
+            found.append(f"Only some of the test images were judged by {engine} for {listing(partial)}.")
     unequal = [row.name for row in rows if any(isinstance(part, CheckResult) and not part.equal for part in row.parts)]
     if unequal:
         found.append(f"Outputs differ between engines for {listing(unequal)}: see Agreement.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.comparison.columns import BY_KEY, COLUMNS, FRONTS, Column, goodness
 from toolkit.comparison.design import is_quantized
-from toolkit.comparison.rows import implementation_from, is_engine, judge
+from toolkit.comparison.rows import engine_of, implementation_from, is_engine, judge
 from toolkit.errors import ComparisonError, choose
 from toolkit.records import (
     Array,
@@ -42,8 +42,8 @@ class Comparison:
         return next(row for row in self.rows if row.name == name)
 
     def columns(self) -> tuple[Column, ...]:
-        """Known columns that some row has a figure for."""
-        present = {key for row in self.rows for key in row.figures}
+        """Known columns that some row has a figure for; URAM only where some design takes any."""
+        present = {key for row in self.rows for key, figure in row.figures.items() if figure.value or key != "uram"}
         return tuple(column for column in COLUMNS if column.key in present)
 
     def ratio(self, row: Implementation, key: str) -> float | None:
@@ -81,8 +81,8 @@ def compare(
     design. A list inside the list (or a
     mapping from row name to records) says outright which belong together.
 
-    With ``dataset``, csim libraries and emulators are run on its first ``count`` test images
-    (default all) and judged, against ``float_model`` (default: the float training in ``records``)
+    With ``dataset``, emulators are run on its test images and csim libraries on the first ``count``
+    of them (default all) and judged, against ``float_model`` (default: the float training in ``records``)
     for agreement. ``reference`` names the row that ratios are against (default: the first float
     baseline or model). Raises ``ComparisonError`` when test sets differ or a join is ambiguous.
     """
@@ -178,8 +178,11 @@ def float_training(groups: Sequence[Group]) -> Any | None:
 
 def judged(parts: list[Any], dataset: Dataset, count: int | None, float_model: Any) -> list[Any]:
     """The parts plus an evaluation of every live engine among them."""
-    engines = [part for part in parts if is_engine(part)]
-    return [*parts, *(judge(engine, dataset, count=count, float_model=float_model) for engine in engines)]
+    found = []
+    for engine in filter(is_engine, parts):
+        some = count if engine_of(engine) == "csim" else None  # an emulator is quick enough for all
+        found.append(judge(engine, dataset, count=some, float_model=float_model))
+    return [*parts, *found]
 
 
 def unique(rows: Sequence[Implementation]) -> tuple[Implementation, ...]:

@@ -128,7 +128,7 @@ def graph_figures(graph: Graph) -> dict[str, Figure]:
     activations = [
         (math.prod(layer.shape), bits(layer.types.get("result_t", "")))
         for layer in graph.layers
-        if layer.kind in ACTIVATION_KINDS
+        if layer.kind in ACTIVATION_KINDS and not set(layer.inputs) & set(graph.inputs)
     ]
     for key, found in (("weight_bits", kernels), ("activation_bits", activations)):
         if width := mean_width(found):
@@ -216,7 +216,7 @@ def quantizer_widths(model: Any) -> tuple[dict[str, list[tuple[int, int | None]]
             stored += size * (width or 32)
             if name != "bias":
                 found["weight_bits"].append((size, width))
-        if kind_of(layer) == "Activation":
+        if kind_of(layer) == "Activation" and stored:  # one before any weight quantizes the input
             found["activation_bits"].append((math.prod(layer.output.shape[1:]), quantizer_bits(layer.activation)))
     return found, stored
 

@@ -160,9 +160,10 @@ def utilization(comparison: Comparison, width: int) -> Chart | None:
         for key, title in RESOURCE_TITLES.items()
         if f"{key}_percent" in row.figures
     ]
-    if not values:
+    if not any(value["value"] for value in values):
         return None
-    names = [title for title in RESOURCE_TITLES.values() if any(value["resource"] == title for value in values)]
+    names = [title for title in RESOURCE_TITLES.values() if any(v["resource"] == title and v["value"] for v in values)]
+    values = [value for value in values if value["resource"] in names]
     scale = alt.Scale(domain=names, range=list(SERIES_COLOURS[: len(names)]))
     highest = max(value["value"] for value in values)
     x = alt.X(
@@ -268,7 +269,8 @@ def range_value(
         return []
     if largest <= 0:
         return []
-    low, high, used = -held.fraction_bits, math.log2(held.maximum), math.log2(largest)
+    furthest = max(held.maximum, -held.minimum)
+    low, high, used = -held.fraction_bits, math.log2(furthest), math.log2(largest)
     out = f"; {overflows:,} of {total or 0:,} values saturated or wrapped" if overflows else ""
     return [
         {

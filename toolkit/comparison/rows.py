@@ -86,7 +86,7 @@ def contribution(part: Any) -> Contribution:
 def subject(engine: Any) -> HlsProject | Graph:
     """What a live csim library or emulator computes."""
     project = getattr(engine, "project", None)
-    return project if isinstance(project, HlsProject) else engine.graph  # type: ignore[no-any-return]
+    return project if isinstance(project, HlsProject) else engine.graph
 
 
 def is_engine(part: Any) -> bool:

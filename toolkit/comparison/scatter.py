@@ -103,7 +103,7 @@ def scatter(comparison: Comparison, key: str, name: str, title: str, caption: st
     y_domain = percent_domain([value["y"] for value in values])
     scale_x = alt.Scale(type="log" if log else "linear", domain=list(x_domain), nice=False, zero=False)
     scale_y = alt.Scale(domain=list(y_domain), nice=False, zero=False)
-    x = alt.X("x:Q", title=column.heading, scale=scale_x, axis=alt.Axis(tickCount=max(3, width // 130), format="~s"))
+    x = alt.X("x:Q", title=column.heading, scale=scale_x, axis=cost_axis(x_domain, log, width))
     y = alt.Y("y:Q", title="Accuracy (%)", scale=scale_y, axis=alt.Axis(tickCount=6))
     base = alt.Chart(data(values))
     layers: list[Any] = [
@@ -122,6 +122,18 @@ def scatter(comparison: Comparison, key: str, name: str, title: str, caption: st
     ]
     layers += name_labels(values, x_domain, y_domain, log, width, height)
     return Chart(name, title, caption, finished(alt.layer(*layers), width, height))
+
+
+def cost_axis(x_domain: tuple[float, float], log: bool, width: int) -> Any:
+    """Round ticks; 1, 2 and 5 of each decade on a logarithmic axis, or the decades alone when they are many."""
+    import altair as alt
+
+    if not log:
+        return alt.Axis(tickCount=max(3, width // 130), format="~s")
+    decades = range(math.floor(math.log10(x_domain[0])), math.ceil(math.log10(x_domain[1])) + 1)
+    steps = (1, 2, 5) if len(decades) * 3 <= width // 40 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return alt.Axis(values=[tick for tick in ticks if x_domain[0] <= tick <= x_domain[1]], format="~s")
 
 
 def max_ratio(values: Values) -> float:
@@ -150,7 +162,9 @@ def source_shape(values: Values) -> Any:
 
     present = sorted({value["source"] for value in values})
     scale = alt.Scale(domain=present, range=[SHAPES[source] for source in present])
-    return alt.Shape("source:N", scale=scale, legend=alt.Legend(title=None))
+    return alt.Shape(
+        "source:N", scale=scale, legend=alt.Legend(title=None, symbolFillColor=GREY, symbolStrokeColor=GREY)
+    )
 
 
 def name_labels(
