@@ -31,6 +31,7 @@ from toolkit.estimation.weights import DSP_NARROWER_BITS, WIDEST, WeightFacts, u
 
 SHIFT_REGISTER_DEPTH = 16  # FIFOs up to this depth are shift registers, deeper ones BRAM
 ROM_IN_LUT_BITS = 1024  # smaller ROMs are built from LUTs
+ADDER_OVERHEAD_LUT = 7.0
 UNFOLDED_TABLE_DSP = 7  # floating-point exponential of init_exp_table (Vitis HLS 2024.2 and 2025.2)
 
 # LUTs per bit of an n-to-1 multiplexer, by ceil(log2 n), as csynth counts them: 5 to 8 from 725 Resource rows
@@ -281,7 +282,7 @@ def kernel_part(stage: Stage, clock: Clock) -> Part:
         return resource_kernel_part(stage)
     shared = stage.strategy == "latency" and stage.reuse_factor > 1
     if shared and multipliers(stage) > stage.multiplier_limit:
-        return shared_kernel_part(stage)
+        return shared_kernel_part(stage, clock)
     return constant_kernel(stage, clock)
 
 
@@ -294,14 +295,14 @@ def constant_kernel(stage: Stage, clock: Clock) -> Part:
     outputs = float(stage.n_out * stage.accum_bits)
     if stage.strategy == "resource":
         crossing = {f"folded_{name}": bits for name, bits in cut_products(stage, 1).items() if bits}
-        return Part("kernel_constant", arithmetic(stage), {"folded_output_bits": outputs, **crossing})
+        return Part("kernel_constant", arithmetic(stage, clock), {"folded_output_bits": outputs, **crossing})
     depth = kernel_cycles(stage, clock).depth
     registers = {
         "input_register": held_input(stage) if stage.reuse_factor == 1 or depth == 0 else 0.0,
         "output_bits": outputs if depth else 0.0,
         **cut_products(stage, depth),
     }
-    return Part("kernel_constant", arithmetic(stage), registers)
+    return Part("kernel_constant", arithmetic(stage, clock), registers)
 
 
 def held_input(stage: Stage) -> float:
@@ -309,18 +310,29 @@ def held_input(stage: Stage) -> float:
     return float(stage.n_in * stage.input_bits) if stage.outer else 0.0
 
 
-def arithmetic(stage: Stage) -> Features:
+def arithmetic(stage: Stage, clock: Clock) -> Features:
     """LUT features of constant products and sums."""
     facts = stage.facts
     if facts is None:
-        return arithmetic_without_weights(stage)
+        return arithmetic_without_weights(stage, clock)
     return {
         "adder_bits": adder_bits(stage),
         "adders": float(facts.adders),
+        "adder_overheads": facts.adders * adder_overhead(clock),
         **shifted_bits(facts, stage.input_bits),
         "multiplier_luts": lut_multipliers(facts, stage.input_bits, stage.multiplier),
         "dsp": float(dsp_constants(stage)),
     }
+
+
+def adder_overhead(clock: Clock) -> float:
+    """LUTs an adder costs beyond its width at csynth: 7 in Vitis HLS on UltraScale+, in Vivado HLS on its Zynq parts.
+
+    Read from the operators of 5 module reports of Vivado 2019.2 and Vitis 2021.1 and 2024.1 (none redistributable).
+    """
+    if clock.family == "7series":
+        return 0.0
+    return ADDER_OVERHEAD_LUT if clock.tool.vitis or clock.zynq else 0.0
 
 
 @lru_cache(maxsize=4096)
@@ -334,7 +346,7 @@ def shifted_bits(facts: WeightFacts, input_bits: int) -> Features:
     }
 
 
-def arithmetic_without_weights(stage: Stage) -> Features:
+def arithmetic_without_weights(stage: Stage, clock: Clock) -> Features:
     """The same of weights that are not known: none zero, one in three a shift-add, the others multipliers."""
     products = stage.n_in * stage.n_out
     width = stage.input_bits + stage.weight_bits
@@ -342,6 +354,7 @@ def arithmetic_without_weights(stage: Stage) -> Features:
     return {
         "adder_bits": float((products - stage.n_out) * stage.accum_bits),
         "adders": float(products),
+        "adder_overheads": products * adder_overhead(clock),
         "shift_add_bits": (products - dsp) * width / 6,
         "shift_subtract_bits": (products - dsp) * width / 6,
         "negation_bits": 0.0,
@@ -442,7 +455,7 @@ def distinct_constants(stage: Stage) -> int:
     return facts.wired + int(sum(int(widths.sum()) for widths in counted))
 
 
-def shared_kernel_part(stage: Stage) -> Part:
+def shared_kernel_part(stage: Stage, clock: Clock) -> Part:
     """Latency with fewer multipliers than products: the same sums, multiplexed products, a state machine.
 
     While the products take their turns at the multipliers, the other constants' results wait in
@@ -450,7 +463,7 @@ def shared_kernel_part(stage: Stage) -> Part:
     """
     count = float(multipliers(stage))
     turns = math.ceil(count / stage.multiplier_limit)
-    lut = {**arithmetic(stage), "shared_products": count, "dsp": float(kernel_dsp(stage))}
+    lut = {**arithmetic(stage, clock), "shared_products": count, "dsp": float(kernel_dsp(stage))}
     facts = stage.facts
     products = float(facts.nonzeros if facts else stage.n_in * stage.n_out)
     ff = {

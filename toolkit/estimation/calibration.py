@@ -48,7 +48,8 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
     "lut": {
         "kernel_constant": {
             "adder_bits": 1.0,
-            "adders": 3.5,
+            "adders": 0.5,
+            "adder_overheads": 0.7,
             "shift_add_bits": 1.2,
             "shift_subtract_bits": 1.8,
             "negation_bits": 1.3,
@@ -57,7 +58,8 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
         },
         "kernel_shared": {
             "adder_bits": 1.0,
-            "adders": 3.5,
+            "adders": 0.5,
+            "adder_overheads": 0.7,
             "shift_add_bits": 1.2,
             "shift_subtract_bits": 1.8,
             "negation_bits": 1.3,
@@ -178,8 +180,8 @@ def tool_class(clock: Clock) -> str:
 
     Vivado HLS counts an adder of w bits as w LUTs on Virtex and Alveo UltraScale+, as w + 7 on Zynq.
     """
-    zynq = clock.part.lower().startswith(("xczu", "xck"))
-    return f"{clock.tool.line}/{'zynq ' if zynq and not clock.tool.vitis else ''}{clock.family}"
+    apart = clock.zynq and not clock.tool.vitis
+    return f"{clock.tool.line}/{'zynq ' if apart else ''}{clock.family}"
 
 
 def clock_of(row: Row) -> Clock:

@@ -38,6 +38,11 @@ class Clock:
     part: str = ""
 
     @cached_property
+    def zynq(self) -> bool:
+        """Whether the part is a Zynq UltraScale+ or Kria."""
+        return self.part.lower().startswith(("xczu", "xck"))
+
+    @cached_property
     def usable_ns(self) -> float:
         """Time for logic within one period."""
         return self.tool.usable_ns(self.period_ns, self.uncertainty_ns)

@@ -1,0 +1,95 @@
+"""Estimates beside what the vendor's tools reported, figure by figure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from toolkit.hls.reports import ModuleReport, VendorReports
+from toolkit.records import Estimate, Figure, Graph, LayerEstimate, Source
+
+CSYNTH_QUANTITIES = ("dsp", "lut", "ff", "bram_18k", "uram")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One quantity of the design (``layer`` is ``None``) or of a layer, estimated and reported."""
+
+    layer: str | None
+    quantity: str
+    estimated: Figure
+    reported: Figure
+
+    @property
+    def error(self) -> float | None:
+        """Relative error of the estimate; ``None`` when the report says 0."""
+        return self.estimated.value / self.reported.value - 1 if self.reported.value else None
+
+    @property
+    def inside(self) -> bool:
+        """Whether the reported figure lies in the estimate's interval."""
+        low = self.estimated.value if self.estimated.low is None else self.estimated.low
+        high = self.estimated.value if self.estimated.high is None else self.estimated.high
+        return low <= self.reported.value <= high
+
+
+def put_beside(estimated: Estimate, reports: VendorReports, graph: Graph | None = None) -> tuple[Beside, ...]:
+    """Every figure that both the estimate and the reports have.
+
+    With the graph, modules of csynth are matched to layers by hls4ml's configuration number in
+    their names (``..._config2_s`` is the layer of index 2).
+    """
+    return (*design_rows(estimated, reports), *layer_rows(estimated, reports, graph))
+
+
+def design_rows(estimated: Estimate, reports: VendorReports) -> Iterator[Beside]:
+    """The whole design: csynth, cosim and vsynth figures."""
+    if reports.csynth is not None:
+        worst = estimated.figures.get("latency_csynth_cycles", estimated.latency_cycles)
+        busiest = estimated.figures.get("initiation_interval_csynth_cycles", estimated.initiation_interval_cycles)
+        yield from module_rows(None, estimated, reports.csynth.top, worst, busiest)
+    if reports.cosim is not None:
+        yield Beside(None, "latency_cycles", estimated.latency_cycles, cycles(reports.cosim.latency_max, "cosim"))
+        if reports.cosim.interval_max is not None:
+            measured = cycles(reports.cosim.interval_max, "cosim")
+            yield Beside(None, "initiation_interval_cycles", estimated.initiation_interval_cycles, measured)
+    if reports.utilization is not None:
+        for name in ("dsp", "lut", "ff", "bram_18k"):
+            placed = estimated.figures.get(f"{name}_placed")
+            if placed is not None:
+                measured = Figure(getattr(reports.utilization, name), placed.unit, "vsynth")
+                yield Beside(None, f"{name}_placed", placed, measured)
+
+
+def module_rows(
+    name: str | None, estimated: Estimate | LayerEstimate, module: ModuleReport, latency: Figure, interval: Figure
+) -> Iterator[Beside]:
+    """csynth figures of one module beside an estimate of it."""
+    if module.latency_max is not None:
+        yield Beside(name, "latency_cycles", latency, cycles(module.latency_max, "csynth"))
+    if module.interval_max is not None:
+        yield Beside(name, "initiation_interval_cycles", interval, cycles(module.interval_max, "csynth"))
+    for quantity in CSYNTH_QUANTITIES:
+        reported = getattr(module, quantity)
+        if reported is not None:
+            own: Figure = getattr(estimated, quantity)
+            yield Beside(name, quantity, own, Figure(reported, own.unit, "csynth"))
+
+
+def layer_rows(estimated: Estimate, reports: VendorReports, graph: Graph | None) -> Iterator[Beside]:
+    """csynth figures of the modules that are layers."""
+    if graph is None or reports.csynth is None:
+        return
+    names = {int(layer.attributes["index"]): layer.name for layer in graph.layers if "index" in layer.attributes}
+    layers = {layer.name: layer for layer in estimated.layers}
+    for module in reports.csynth.modules:
+        found = re.search(r"config(\d+)(?:_s)?(?:_U\d+)?$", module.name)
+        layer = layers.get(names.get(int(found.group(1)), "")) if found else None
+        if layer is not None:
+            yield from module_rows(layer.name, layer, module, layer.latency_cycles, layer.initiation_interval_cycles)
+
+
+def cycles(value: int, source: Source) -> Figure:
+    """Reported cycles as a figure."""
+    return Figure(value, "cycles", source)
