@@ -4,8 +4,8 @@ from toolkit.estimation.beside import put_beside as put_beside
 from toolkit.estimation.calibration import calibrate as calibrate
 from toolkit.estimation.calibration import load_calibration as load_calibration
 from toolkit.estimation.calibration import save_calibration as save_calibration
-from toolkit.estimation.estimator import analyze as analyze
-from toolkit.estimation.estimator import check_fits as check_fits
-from toolkit.estimation.estimator import estimate as estimate
-from toolkit.estimation.estimator import estimate_variants as estimate_variants
+from toolkit.estimation.estimate import analyze as analyze
+from toolkit.estimation.estimate import check_fits as check_fits
+from toolkit.estimation.estimate import estimate as estimate
+from toolkit.estimation.estimate import estimate_variants as estimate_variants
 from toolkit.estimation.validation import validate as validate
