@@ -1,14 +1,18 @@
 """Design sweeps: spaces, Optuna studies, local and Dask workers, results."""
 
+from toolkit.sweep.compression import Compression, compression_figures
+from toolkit.sweep.report import write_sweep_report
 from toolkit.sweep.results import Best, SweepResult, best, design_of, export, load_sweep, points_table, write_designs
 from toolkit.sweep.run import sweep
 from toolkit.sweep.space import Sweep, read_sweep
 
 __all__ = [
     "Best",
+    "Compression",
     "Sweep",
     "SweepResult",
     "best",
+    "compression_figures",
     "design_of",
     "export",
     "load_sweep",
@@ -16,4 +20,5 @@ __all__ = [
     "read_sweep",
     "sweep",
     "write_designs",
+    "write_sweep_report",
 ]
