@@ -25,7 +25,7 @@ from toolkit.config import (
     TrainConfig,
 )
 from toolkit.data import load_dataset
-from toolkit.emulation import emulate
+from toolkit.emulation import emulate, prove
 from toolkit.estimation import estimate
 from toolkit.hls import build_csim, check, write_project
 from toolkit.records import BaselineRecord, CheckResult, Dataset, TrainRecord
@@ -167,7 +167,7 @@ def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, path: 
         library = build_csim(project)
         inputs = dataset.inputs("test", count)
         checks.append(check(project, quantized.model, inputs, library=library))
-        checks.append(check(project, emulator, inputs, library=library))
+        checks.append(prove(emulator, library, inputs))
         records.append(judge(library, dataset, count=count, float_model=trained.model))
         for proof in checks:
             say(f"  {summary(proof)}")

@@ -1,0 +1,266 @@
+"""QKeras against csim, logit by logit, and why they differ where they do.
+
+QKeras computes in float32. As long as every sum of a layer fits 24 bits its values are exact, and then
+csim must give the very same ones: on the model's outputs, and on every layer that csim computes. Two
+kinds of layer are compared after the quantizer that follows: an average over a pool whose size is no
+power of two has no finite binary fraction, so float32 rounds it and csim truncates it, and both round
+to the same value afterwards; softmax and other tabulated functions are approximations in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from toolkit.hls.csim import build_csim
+from toolkit.hls.project import model_inputs
+from toolkit.precision import Overflow, Precision
+from toolkit.records import Array, CheckResult, Finding, Graph, HlsProject, Layer, LayerProfile
+
+FLOAT32_BITS = 24  # whole numbers up to 2**24 are exact in float32
+TRACED_IMAGES = 32  # enough to find the layer, few enough to trace quickly
+
+TABULATED = ("tanh", "sigmoid", "softmax", "softplus", "softsign", "elu", "selu", "silu", "gelu")
+
+
+class Library(Protocol):
+    """What runs a project's bits: csim or the emulator."""
+
+    @property
+    def engine(self) -> str: ...
+
+    def predict(self, x: Any) -> Array: ...
+
+    def trace(self, x: Any) -> dict[str, Array]: ...
+
+
+def check(project: HlsProject, model: Any, x: Any, *, library: Library | None = None) -> CheckResult:
+    """Compare a QKeras model's outputs with its project's on images ``x``.
+
+    ``model`` is live or a path; ``library`` anything with ``predict`` and ``trace`` (default: csim,
+    built if need be). Equal means equal arrays. Where they differ the result says how many outputs, by
+    how many LSB of the output type, in which layer first, and the likely reason.
+    """
+    from toolkit.hls.convert import open_model
+
+    live = open_model(model)
+    runner = library if library is not None else build_csim(project)
+    inputs = model_inputs(live, x)
+    expected = keras_outputs(live, inputs)
+    got = np.asarray(runner.predict(inputs if len(inputs) > 1 else inputs[0]))
+    different = expected != got
+    result = CheckResult(
+        equal=not different.any(),
+        outputs_different=int(different.sum()),
+        outputs_total=int(different.size),
+        largest_lsb=largest_lsb(project.graph, expected, got),
+        first_layer=None,
+        findings=(),
+        images=len(inputs[0]),
+        compared=("qkeras", "csim" if runner.engine == "g++" else runner.engine),
+    )
+    return result if result.equal else explain(result, project, live, runner, inputs, different)
+
+
+def keras_outputs(model: Any, inputs: list[Array]) -> Array:
+    """The model's outputs side by side: float32 ``[n, outputs]``."""
+    answers = model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0)
+    arrays = answers if isinstance(answers, list) else [answers]
+    return np.concatenate([np.asarray(array, np.float32).reshape(len(inputs[0]), -1) for array in arrays], axis=1)
+
+
+def largest_lsb(graph: Graph, expected: Array, got: Array) -> float:
+    """Largest difference in LSB of the output types."""
+    lsb = np.concatenate(
+        [
+            np.full(int(np.prod(graph.tensors[name].shape)), Precision.parse(graph.tensors[name].precision).lsb)
+            for name in graph.outputs
+        ]
+    )
+    difference = np.abs(expected.astype(np.float64) - got) / lsb
+    return float(difference.max()) if difference.size else 0.0
+
+
+def explain(
+    result: CheckResult, project: HlsProject, model: Any, runner: Library, inputs: list[Array], different: Array
+) -> CheckResult:
+    """Find the first layer that differs on images that do, and say why."""
+    rows = np.flatnonzero(different.any(axis=1))[:TRACED_IMAGES]
+    chosen = [array[rows] for array in inputs]
+    traced = runner.trace(chosen if len(chosen) > 1 else chosen[0])
+    layers = [layer for layer in project.graph.layers if layer.name in traced]
+    expected = keras_layers(model, layers, chosen)
+    profile = tuple(profile_of(layer, project.graph, traced[layer.name]) for layer in layers)
+    for layer in layers:
+        if layer.name not in expected or settles_later(layer):
+            continue
+        values = traced[layer.name].reshape(len(rows), -1)
+        if not np.array_equal(expected[layer.name], values):
+            finding = reason(layer, project.graph, expected[layer.name], values)
+            return replace_result(result, layer.name, (finding,), profile)
+    return replace_result(result, None, (UNSEEN,), profile)
+
+
+def replace_result(
+    result: CheckResult, layer: str | None, findings: tuple[Finding, ...], profile: tuple[LayerProfile, ...]
+) -> CheckResult:
+    return replace(result, first_layer=layer, findings=findings, profile=profile)
+
+
+def keras_layers(model: Any, layers: list[Layer], inputs: list[Array]) -> dict[str, Array]:
+    """Keras' values for the layers that have a Keras counterpart, by hls4ml name: float64 ``[n, values]``."""
+    import keras
+
+    known = {layer.name for layer in model.layers}
+    names = {layer.name: layer.attributes.get("keras_layer") for layer in layers}
+    wanted = {name: source for name, source in names.items() if source in known}
+    if not wanted:
+        return {}
+    inner = keras.Model(model.inputs, [model.get_layer(source).output for source in wanted.values()])
+    answers = inner.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0)
+    arrays = answers if isinstance(answers, list) else [answers]
+    count = len(inputs[0])
+    return {name: np.asarray(array, np.float64).reshape(count, -1) for name, array in zip(wanted, arrays, strict=True)}
+
+
+def settles_later(layer: Layer) -> bool:
+    """Whether a layer's values are only comparable after the quantizer that follows it."""
+    if layer.attributes.get("pool_op") != "Average":
+        return False
+    size = pool_size(layer)
+    return size & (size - 1) != 0
+
+
+def pool_size(layer: Layer) -> int:
+    """Values averaged into one; that of a global pool is not needed exactly, only whether it is a power of two."""
+    attributes = layer.attributes
+    if "Global" in layer.kind:
+        return int(attributes.get("in_height", 1)) * int(attributes.get("in_width", attributes.get("n_in", 1)))
+    return int(attributes.get("pool_height", 1)) * int(attributes["pool_width"])
+
+
+def profile_of(layer: Layer, graph: Graph, values: Array) -> LayerProfile:
+    """The range a layer's output used against the range its type holds."""
+    precision = Precision.parse(graph.tensors[layer.outputs[0]].precision)
+    return LayerProfile(
+        layer=layer.name,
+        precision=str(precision),
+        minimum=float(values.min()),
+        maximum=float(values.max()),
+        type_minimum=precision.minimum,
+        type_maximum=precision.maximum,
+        total=int(values.size),
+    )
+
+
+UNSEEN = Finding(
+    "error",
+    None,
+    "unexplained",
+    "the outputs differ but no layer with a Keras counterpart does",
+    "compare layer by layer with trace()",
+)
+
+
+def reason(layer: Layer, graph: Graph, expected: Array, got: Array) -> Finding:
+    """The likeliest cause of a difference in one layer whose inputs agree."""
+    wrong = expected != got
+    wanted = expected[wrong]
+    result = Precision.parse(graph.tensors[layer.outputs[0]].precision)
+    count = f"{int(wrong.sum())} of {wrong.size} values of {layer.name} differ"
+    for test in (input_reason, overflow_reason, accumulator_reason, table_reason, rounding_reason, float_reason):
+        found = test(layer, graph, wanted, result)
+        if found is not None:
+            rule, cause, remedy = found
+            return Finding("error", layer.name, rule, f"{count}: {cause}", remedy)
+    return Finding("error", layer.name, "unexplained", count, "compare the layer's inputs and weights with trace()")
+
+
+Cause = tuple[str, str, str] | None  # rule, cause, remedy
+
+
+def input_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
+    if layer.kind != "Input":
+        return None
+    return (
+        "input-not-representable",
+        f"the input type {result} does not hold inputs such as {wanted[0]:.9g}",
+        "quantize the input in the model (toolkit.quantize does), or give the input layer a wider precision",
+    )
+
+
+def overflow_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
+    outside = (wanted > result.maximum) | (wanted < result.minimum)
+    if not outside.any():
+        return None
+    does = "wraps" if result.overflow is Overflow.WRAP else "saturates"
+    return (
+        "result-overflow",
+        f"the result type {result} {does}: it holds {result.minimum:g} to {result.maximum:g}, "
+        f"the model has {wanted.min():g} to {wanted.max():g}",
+        f"give {layer.name} a result type with more integer bits, or leave it to the tool",
+    )
+
+
+def accumulator_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
+    if "accum_t" not in layer.types or not layer.inputs:
+        return None
+    accumulator = Precision.parse(layer.types["accum_t"])
+    needed = needed_fraction_bits(layer, graph)
+    if needed > accumulator.fraction_bits:
+        return (
+            "accumulator-rounding",
+            f"the accumulator {accumulator} has {accumulator.fraction_bits} fraction bits, products need {needed}",
+            f"give {layer.name} an accumulator with more fraction bits, or leave it to the tool",
+        )
+    if (wanted > accumulator.maximum).any() or (wanted < accumulator.minimum).any():
+        return (
+            "accumulator-overflow",
+            f"sums leave the range of the accumulator {accumulator}",
+            f"give {layer.name} an accumulator with more integer bits, or leave it to the tool",
+        )
+    return None
+
+
+def needed_fraction_bits(layer: Layer, graph: Graph) -> int:
+    """Fraction bits of a product of input and weight."""
+    value = Precision.parse(graph.tensors[layer.inputs[0]].precision).fraction_bits
+    weight = layer.weights.get("weight")
+    return value + (Precision.parse(weight.precision).fraction_bits if weight else 0)
+
+
+def table_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
+    activation = str(layer.attributes.get("activation", "")).lower()
+    if activation not in TABULATED:
+        return None
+    size = layer.attributes.get("table_size", "its")
+    return (
+        "table",
+        f"{activation} is read from a table of {size} entries of {layer.types.get('table_t', 'fixed point')}",
+        "compare classes instead of values, take a larger table_size, or end the model at its logits",
+    )
+
+
+def rounding_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
+    scaled = wanted / result.lsb
+    if (scaled == np.round(scaled)).all():
+        return None
+    return (
+        "rounding-mode",
+        f"the result type {result} has too few fraction bits for values such as {wanted[0]:.9g} and rounds them "
+        f"({result.rounding}), which the model does not do here",
+        f"give {layer.name} a result type with more fraction bits, or leave it to the tool",
+    )
+
+
+def float_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
+    width = Precision.parse(layer.types.get("accum_t", str(result))).width_bits
+    if width <= FLOAT32_BITS:
+        return None
+    return (
+        "float32-sums",
+        f"sums take {width} bits, and Keras adds in float32, which is exact only up to {FLOAT32_BITS}",
+        "trust the project's value, or use narrower weights and activations",
+    )
