@@ -138,21 +138,28 @@ def report_from(
     """Rebuild one report from the stored records of one or several, without computing anything anew.
 
     Raises ``ComparisonError`` when they were judged on different test sets.
-    """  # fmt: skip
+    """
+    found = list(sources)
+    return write_report(
+        join_stored(found, reference=reference), path, title=title or saved_title(found), formats=formats
+    )
+
+
+def join_stored(sources: Iterable[str | Path], *, reference: str | None = None) -> Comparison:
+    """One comparison of the stored records of one or several reports; refuses different test sets."""
     loaded = [load_comparison(source) for source in sources]
     if not loaded:
-        raise StoreError("a report needs at least one stored report or report.json, got none")
+        raise StoreError("stored records are needed: at least one folder that a run wrote, or a report.json; got none")
     rows = [row for comparison in loaded for row in comparison.rows]
     facts = {key: value for comparison in reversed(loaded) for key, value in comparison.facts.items()}
     environment = {key: text for comparison in reversed(loaded) for key, text in comparison.environment.items()}
-    joined = replace(compare(rows, reference=reference or loaded[0].reference, facts=facts), environment=environment)
-    return write_report(joined, path, title=title or saved_title(loaded, sources), formats=formats)
+    return replace(compare(rows, reference=reference or loaded[0].reference, facts=facts), environment=environment)
 
 
-def saved_title(loaded: Sequence[Comparison], sources: Iterable[str | Path]) -> str | None:
+def saved_title(sources: Iterable[str | Path]) -> str | None:
     """The title of a single stored report."""
     paths = [Path(source) for source in sources]
-    if len(loaded) != 1:
+    if len(paths) != 1:
         return None
     file = paths[0] / f"{STEM}.json" if paths[0].is_dir() else paths[0]
     title = read_json(file).get("title")

@@ -48,5 +48,5 @@ def disagreement(layer: str | None) -> Finding:
         layer=layer,
         rule="emulator-differs",
         reason="the emulator and the compiled C++ compute different bits",
-        remedy="trust csim for this design, and report the layer with its types: it is a bug in the toolkit or in hls4ml",
+        remedy="trust csim for this design and report the layer with its types: a bug in the toolkit or in hls4ml",
     )
