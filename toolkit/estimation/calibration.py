@@ -228,12 +228,16 @@ def residual_for(calibration: Calibration, stage: Stage, clock: Clock, quantity:
 
 @lru_cache(maxsize=4096)
 def nearest_residual(calibration: Calibration, kind: str, class_name: str, quantity: str) -> Residual | None:
-    """Residuals of one quantity for a kind of layer and tool class, or the nearest group that has any."""
-    for key in (f"{kind}|{class_name}", f"{kind}|any", f"{kind.split(' ')[0]}|any", "all|any"):
-        found = calibration.residuals.get(f"{key}|{quantity}")
-        if found is not None:
-            return found
-    return None
+    """Residuals of one quantity for a kind of layer and tool class, or of the nearest group that has any.
+
+    Where the class has none, LUT and FF take the residuals of classes estimated without their own rows.
+    """
+    elsewhere = ("unseen", "any") if quantity in FITTED else ("any",)
+    family = kind.split(" ")[0]
+    keys = [f"{kind}|{class_name}", *(f"{kind}|{name}" for name in elsewhere)]
+    keys += [f"{group}|{name}" for group in (family, "all") for name in elsewhere]
+    found = (calibration.residuals.get(f"{key}|{quantity}") for key in keys)
+    return next((residual for residual in found if residual is not None), None)
 
 
 # Fitting -------------------------------------------------------------------------------------
@@ -560,6 +564,26 @@ def residuals_of(judged: Sequence[Judged]) -> dict[str, Residual]:
     return {key: residual_of(items) for key, items in sorted(groups.items())}
 
 
+def unseen_residuals(samples: Sequence[Sample]) -> dict[str, Residual]:
+    """LUT and FF residuals of each tool class estimated by the fit over the other classes, by kind."""
+    judged: list[Judged] = []
+    for name in sorted({tool_class(sample.clock) for sample in samples}):
+        others = [sample for sample in samples if tool_class(sample.clock) != name]
+        if not others:
+            continue
+        fits = {quantity: fit(others, quantity) for quantity in FITTED}
+
+        def estimator(sample: Sample, quantity: str, fits: Mapping[str, Fit] = fits) -> float:
+            return fits[quantity].predict(sample)
+
+        judged += judge([sample for sample in samples if tool_class(sample.clock) == name], estimator, FITTED)
+    groups: dict[str, list[Judged]] = {}
+    for item in judged:
+        for kind in (item.kind, item.kind.split(" ")[0], "all"):
+            groups.setdefault(f"{kind}|unseen|{item.quantity}", []).append(item)
+    return {key: residual_of(items) for key, items in sorted(groups.items())}
+
+
 def residual_of(items: Sequence[Judged]) -> Residual:
     """Quantiles of measured / estimated; few rows widen them (see ``FEW_ROWS``)."""
     ratios = np.array([ratio_of(item) for item in items])
@@ -668,6 +692,7 @@ def calibrate(folder: Path, *, name: str = "own") -> Calibration:
     trusted = {sample.row.id for sample in samples if trustworthy(sample)}
     residuals = residuals_of([item for item in leave_one_out(samples) if item.id in trusted])
     seen = [sample for sample in samples if sample.row.id in trusted]
+    residuals |= unseen_residuals(seen)
     content = Calibration(coefficients, residuals, ranges_of(seen), provenance_of(samples), name=name)
     return Calibration(**{**vars(content), "digest": digest(calibration_json(content))[:8]})
 

@@ -256,7 +256,8 @@ def layer_estimate(stage: Stage, cycles: Cycles, area: Area, work: Work, setting
     """Figures of one layer."""
     clock, calibration = setting.clock, setting.calibration
     notes = outside(calibration, stage, clock)
-    spread = Spread(kind_key(stage), tool_class(clock), calibration, seen=not notes)
+    unseen = f"{kind_key(stage)}|{tool_class(clock)}" not in calibration.ranges
+    spread = Spread(kind_key(stage), tool_class(clock), calibration, stretched=bool(notes) and not unseen)
     lut, ff = (predict(area, clock, calibration, quantity) for quantity in ("lut", "ff"))
     return LayerEstimate(
         name=stage.name,
@@ -302,12 +303,12 @@ class Spread:
     kind: str
     tool_class: str
     calibration: Calibration
-    seen: bool = True
+    stretched: bool = False  # outside the calibrated ranges of its kind and class
 
     def figure(self, quantity: str, value: float, unit: str) -> Figure:
         """A figure of one quantity."""
         low, high = interval(value, nearest_residual(self.calibration, self.kind, self.tool_class, quantity))
-        if not self.seen:
+        if self.stretched:
             low, high = value - 1.5 * (value - low), value + 1.5 * (high - value)
         return Figure(value, unit, "model", low=max(low, 0.0), high=high, note=self.calibration.label)
 
