@@ -23,8 +23,19 @@ if TYPE_CHECKING:
 
     from toolkit.comparison import Comparison
     from toolkit.comparison.columns import Column
+    from toolkit.estimation.beside import Beside
     from toolkit.pipeline import RunResult
-    from toolkit.records import Array, Dataset, Figure, HlsProject
+    from toolkit.records import (
+        Array,
+        CheckResult,
+        Dataset,
+        Estimate,
+        Figure,
+        Finding,
+        HlsProject,
+        LayerProfile,
+    )
+    from toolkit.sweep import Best, SweepResult
 
 app = typer.Typer(
     help="Decide, before any hardware is touched, what a neural network will do on an FPGA.",
@@ -321,17 +332,17 @@ def csim(
     emulated: Annotated[bool, typer.Option("--emulate", help="Use the emulator: the same bits, no compiler.")] = False,
     as_json_: AsJson = False,
 ) -> int:
-    """Compile a project's C++ and run it on images."""
+    """Compile a project's C++ and run it on images, or on its own test vectors when none are named."""
     from toolkit.emulation import emulate
-    from toolkit.hls import build_csim, load_project
+    from toolkit.hls import build_csim, check_vectors, open_project
 
-    written = load_project(project)
-    library = emulate(written) if emulated else build_csim(written)
+    opened = open_project(project)
     x, labels = read_inputs(inputs, dataset, data_dir, count)
+    library = emulate(opened) if emulated else build_csim(opened)
     if x is None:
-        raise ConfigError("csim needs images: --dataset NAME or --inputs FILE.npy")
+        return show_checks(check_vectors(opened, library, "emulation" if emulated else "csim"), as_json_)
     outputs = library.predict(x)
-    result: dict[str, Any] = {"project": written.path, "digest": written.digest, "images": len(x)}
+    result: dict[str, Any] = {"project": opened.path, "digest": opened.digest, "images": len(x)}
     if labels is not None:
         result["accuracy"] = float((outputs.argmax(axis=1) == labels).mean())
     if out:
@@ -340,8 +351,27 @@ def csim(
     if as_json_:
         print_json(result)
     else:
-        show_table("csim", ("what", "value"), result.items())
+        show_table("emulation" if emulated else "csim", ("what", "value"), result.items())
     return 0
+
+
+def show_checks(checks: Sequence[CheckResult], as_json_: bool) -> int:
+    """Every comparison in a line, with its findings; exit code 1 when one is unequal."""
+    from toolkit.pipeline import summary
+
+    if as_json_:
+        print_json(checks)
+    for result in () if as_json_ else checks:
+        print(summary(result))
+        show_findings(result.findings)
+    return 0 if all(result.equal for result in checks) else 1
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Severity, layer, reason and remedy of each finding."""
+    for finding in findings:
+        where = f" {finding.layer}:" if finding.layer else ""
+        print(f"{finding.severity}:{where} {finding.reason}\n    {finding.remedy} [{finding.rule}]")
 
 
 def read_inputs(
@@ -389,12 +419,14 @@ def baseline(
     provider: Annotated[str | None, typer.Option(help="cpu, cuda, tensorrt, or a GPU's name for gpu_model.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batch size; may be repeated.")] = None,
     repeats: Annotated[int, typer.Option(min=3, help="Timed runs per batch size.")] = 30,
-    out: Annotated[Path | None, typer.Option(help="Also write the record to this JSON file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also keep the record in this folder, for compare and report.")
+    ] = None,
     as_json_: AsJson = False,
 ) -> int:
     """Measure accuracy, latency and throughput of a float or integer engine."""
     from toolkit.baselines import measure_baseline
-    from toolkit.comparison import compare, write_records
+    from toolkit.comparison import compare, write_report
     from toolkit.data import load_dataset
 
     images = load_dataset(dataset or "mnist5k", data_dir=data_dir)
@@ -408,7 +440,7 @@ def baseline(
         repeats=repeats,
     )
     if out:
-        write_records(compare([record]), out)
+        write_report(compare([record]), out, formats=("json",))
     if as_json_:
         print_json(record)
     else:
@@ -416,4 +448,301 @@ def baseline(
         show_figures(record.name, {**known, **record.figures})
         for note in record.notes:
             print(note)
+    return 0
+
+
+Records = Annotated[
+    list[Path] | None, typer.Argument(help="Folders or report.json files that run, demo or report wrote.")
+]
+
+
+@app.command()
+def compare(
+    records: Records = None,
+    reference: Annotated[str | None, typer.Option(help="The row that ratios are against.")] = None,
+    as_json_: AsJson = False,
+) -> int:
+    """Put stored records into one table; refuses records of different test sets."""
+    from toolkit.comparison import join_stored
+
+    joined = join_stored(records or [], reference=reference)
+    if as_json_:
+        print(joined.to_frame().to_json(orient="records", indent=2))
+    else:
+        show_comparison(joined)
+    return 0
+
+
+@app.command()
+def report(
+    more: Records = None,
+    sources: Annotated[list[Path] | None, typer.Option("--from", help="Stored records; more may follow.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
+    title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
+    reference: Annotated[str | None, typer.Option(help="The row that ratios are against.")] = None,
+) -> int:
+    """Rebuild a report from stored records without computing anything anew."""
+    from toolkit.comparison import report_from
+
+    page = report_from([*(sources or []), *(more or [])], out, title=title, reference=reference)
+    print(f"report: {page}")
+    return 0
+
+
+@app.command()
+def estimate(
+    project: ProjectPath,
+    tool: Annotated[str | None, typer.Option(help='Such as "vitis_hls 2023.2" or "vivado_hls 2020.1".')] = None,
+    fifos: Annotated[bool, typer.Option(help="Simulate streams token by token: stalls and FIFO depths.")] = True,
+    reports: Annotated[Path | None, typer.Option(help="Folder with a vendor's reports to put beside it.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Coefficients of your own.")] = None,
+    devices: Annotated[Path | None, typer.Option(help="TOML file with further parts.")] = None,
+    as_json_: AsJson = False,
+) -> int:
+    """Estimate cycles, II, FIFO depths, area and energy, each with an interval; no vendor tool."""
+    from toolkit.config import EstimateConfig
+    from toolkit.estimation import estimate as estimated
+    from toolkit.hls import open_project
+
+    opened = open_project(project)
+    config = EstimateConfig(tool=tool, fifo_simulation=fifos, calibration=calibration, devices=devices)
+    found = estimated(opened, config)
+    beside = reported_beside(found, reports, opened) if reports else ()
+    if as_json_:
+        print_json({"estimate": found, "reported": beside} if reports else found)
+        return 0
+    show_estimate(found)
+    if beside:
+        columns = ("of", "figure", "model", "reported", "source", "error", "inside")
+        show_table("estimate beside reports", columns, map(beside_row, beside))
+    return 0
+
+
+def beside_row(item: Beside) -> tuple[str, ...]:
+    """One quantity: estimated, reported, how far apart, whether inside the interval."""
+    error = "-" if item.error is None else f"{item.error:+.1%}"
+    values = (f"{item.estimated.value:.6g}", f"{item.reported.value:.6g}")
+    return (item.layer or "design", item.quantity, *values, item.reported.source, error, "yes" if item.inside else "no")
+
+
+def reported_beside(found: Estimate, reports: Path, project: HlsProject) -> tuple[Beside, ...]:
+    """Every figure that both the estimate and a vendor's reports have."""
+    from toolkit.estimation import put_beside
+    from toolkit.hls.reports import read_reports
+
+    return put_beside(found, read_reports(reports), project.graph)
+
+
+FIGURES = ("latency_cycles", "initiation_interval_cycles", "latency_us", "throughput_hz")
+RESOURCES = ("dsp", "lut", "ff", "bram_18k", "uram")
+
+
+def show_estimate(found: Estimate) -> None:
+    """The design's figures, its layers, its FIFOs, and what a reader must know."""
+    show_figures("design", {name: getattr(found, name) for name in (*FIGURES, *RESOURCES, "energy_uj")})
+    columns = ("latency_cycles", "initiation_interval_cycles", *RESOURCES)
+    rows = [
+        (layer.name, layer.kind, *(f"{getattr(layer, name).value:.6g}" for name in columns)) for layer in found.layers
+    ]
+    show_table("layers (model)", ("layer", "kind", "latency", "II", *RESOURCES), rows)
+    if found.fifos:
+        depths = [(fifo.name, fifo.default_depth, fifo.needed_depth) for fifo in found.fifos]
+        show_table("FIFOs (model)", ("stream", "default depth", "needed depth"), depths)
+    for note in found.notes:
+        print(note)
+    print("fits the part" if found.fits else "does not fit the part")
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="A project (any hls4ml folder) or a run's folder.")],
+    after: Annotated[Path, typer.Argument(help="Another of the same kind.")],
+    by_csim: Annotated[bool, typer.Option("--csim", help="Compare bits with g++ instead of the emulator.")] = False,
+    as_json_: AsJson = False,
+) -> int:
+    """Say which layers' types, weights, bits, cycles and resources changed; exit code 1 if any did."""
+    from toolkit.comparison.diff import diff as changes
+
+    found = changes(before, after, csim=by_csim)
+    if as_json_:
+        print_json(found)
+    else:
+        print(found)
+    return 0 if found.equal else 1
+
+
+@app.command()
+def synth(
+    project: ProjectPath,
+    step: Annotated[list[str] | None, typer.Option(help="csim, csynth, cosim, export or vsynth; repeat.")] = None,
+    timeout_hours: Annotated[float, typer.Option(min=0.01, help="Time limit per step, in hours.")] = 6.0,
+    folder: Annotated[Path | None, typer.Option(help="Where the tool works; default in the artifact store.")] = None,
+    as_json_: AsJson = False,
+) -> int:
+    """Run Vitis or Vivado HLS on a project; a step that has ended is not run again."""
+    from toolkit.hls import open_project
+    from toolkit.hls.vendor import synthesize
+
+    record = synthesize(
+        open_project(project),
+        steps=step or ("csynth",),
+        timeout_s=timeout_hours * 3600,
+        folder=folder,
+        progress=lambda name: say(f"running {name}"),
+    )
+    if as_json_:
+        print_json(record)
+    else:
+        rows = [(name, f"{seconds:.0f} s") for name, seconds in record.seconds.items()]
+        show_table(f"{record.tool} in {record.folder}", ("step", "took"), rows)
+    return 0
+
+
+@app.command()
+def check(
+    project: ProjectPath,
+    model: Annotated[Path | None, typer.Option(help="The QKeras model: a .keras file, .h5 or trained folder.")] = None,
+    dataset: DataName = None,
+    data_dir: DataDir = None,
+    count: Annotated[int, typer.Option(min=1, help="Test images to compare on.")] = 100,
+    inputs: Annotated[Path | None, typer.Option(help="Float inputs [n, ...] in a .npy file.")] = None,
+    emulated: Annotated[bool, typer.Option("--emulate", help="Leave csim out; no compiler needed.")] = False,
+    as_json_: AsJson = False,
+) -> int:
+    """Findings before synthesis and, with images, layer ranges and the bits: QKeras, emulator and csim.
+
+    Without images the project's own test vectors are compared. Exit code 1 for an error among the
+    findings or for bits that differ.
+    """
+    from toolkit.emulation import emulate, prove
+    from toolkit.estimation import estimate as estimated
+    from toolkit.hls import build_csim, check_vectors, lint, open_project
+    from toolkit.hls import check as compared
+
+    opened = open_project(project)
+    x, _ = read_inputs(inputs, dataset, data_dir, count)
+    emulator = emulate(opened)
+    library = emulator if emulated else build_csim(opened)
+    profile = emulator.profile(x) if x is not None else ()
+    findings = lint(opened, profile=profile or None, estimate=estimated(opened))
+    checks: list[CheckResult] = []
+    if x is None:
+        checks += check_vectors(opened, library, "emulation" if emulated else "csim")
+    else:
+        checks += [] if emulated else [prove(emulator, library, x)]
+        checks += [compared(opened, open_model(str(model)), x, library=library)] if model else []
+    failed = any(finding.severity == "error" for finding in findings) or not all(result.equal for result in checks)
+    if as_json_:
+        print_json({"findings": findings, "checks": checks, "profile": profile, "passed": not failed})
+    else:
+        show_findings(findings)
+        show_profile(profile)
+        show_checks(checks, as_json_=False)
+    return 1 if failed else 0
+
+
+def show_profile(profile: Sequence[LayerProfile]) -> None:
+    """What each layer's output did against what its type holds."""
+    rows = [
+        (
+            layer.layer,
+            layer.precision,
+            f"{layer.minimum:.4g} .. {layer.maximum:.4g}",
+            f"{layer.type_minimum:.4g} .. {layer.type_maximum:.4g}",
+            layer.overflows,
+        )
+        for layer in profile
+    ]
+    if rows:
+        show_table("ranges", ("layer", "type", "used", "holds", "saturated or wrapped"), rows)
+
+
+@app.command()
+def sweep(
+    what: Annotated[str, typer.Argument(help="A sweep file (TOML), or show, export, report or best.")],
+    subject: Annotated[str | None, typer.Argument(help="With show, export, report: a sweep's file or name.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File of export (.csv, .parquet, .json); folder of report.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Optuna storage: a URL, or an SQLite or journal file.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://..., or its scheduler file.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Local worker processes; default one per core.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed points again.")] = False,
+    proof: Annotated[bool, typer.Option(help="Prove a sample and the front with csim.")] = True,
+    part: Annotated[str | None, typer.Option(help="best: on this part only.")] = None,
+    min_accuracy: Annotated[float | None, typer.Option(help="best: at least this accuracy, 0 to 1.")] = None,
+    max_latency_us: Annotated[float | None, typer.Option(help="best: at most this latency in us.")] = None,
+    objective: Annotated[str, typer.Option(help="best: the figure to be best in.")] = "latency_us",
+    as_json_: AsJson = False,
+) -> int:
+    """Run a sweep to its end (the same command continues it), or look at what its book holds."""
+    from toolkit import sweep as sweeps
+    from toolkit.errors import nearest
+
+    match what:
+        case "show":
+            show_sweep(sweeps.load_sweep(subject, storage), as_json_)
+        case "export":
+            print(sweeps.export(sweeps.load_sweep(subject, storage), out or Path("sweep.csv")))
+        case "report":
+            print(f"report: {sweeps.write_sweep_report(sweeps.load_sweep(subject, storage), out or Path('report'))}")
+        case "best":
+            answers = sweeps.best(
+                part=part,
+                min_accuracy=min_accuracy,
+                max_latency_us=max_latency_us,
+                objective=objective,
+                name=subject,
+                storage=storage,
+            )
+            show_best(answers)
+        case _ if what.endswith(".toml"):
+            found = sweeps.sweep(
+                Path(what),
+                scheduler=scheduler,
+                workers=workers,
+                storage=storage,
+                retry_failed=retry_failed,
+                proof=proof,
+            )
+            show_sweep(found, as_json_)
+            return 0 if all((point.proof or {}).get("equal", True) for point in found.points) else 1
+        case _:
+            actions = ["show", "export", "report", "best"]
+            raise ConfigError(f'sweep: "{what}" is not a .toml file{nearest(what, actions)}; or {", ".join(actions)}')
+    return 0
+
+
+def show_sweep(result: SweepResult, as_json_: bool) -> None:
+    """The points of a sweep with their main figures and marks."""
+    from toolkit.sweep import points_table
+
+    if as_json_:
+        print(result.to_frame().to_json(orient="records", indent=2))
+    else:
+        headings, rows = points_table(result)
+        show_table(f"sweep {result.name}: {len(result.points)} points", headings, rows)
+
+
+def show_best(answers: Sequence[Best]) -> None:
+    """The best point of each sweep, with what varied and its figures."""
+    for answer in answers:
+        varied = ", ".join(f"{name} {value}" for name, value in answer.record.point.params.items())
+        show_figures(f"{answer.sweep.name}, point {answer.record.number}: {varied}", dict(answer.record.figures))
+
+
+BENCHES = ("emulator", "csim", "estimator", "qat", "sweep")
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="emulator, csim, estimator, qat or sweep.")],
+    data: Annotated[Path | None, typer.Option(help="estimator: folder of synthesis results.")] = None,
+    rule4ml: Annotated[
+        bool, typer.Option("--rule4ml", help="estimator: rule4ml's figures beside, if installed.")
+    ] = False,
+    as_json_: AsJson = False,
+) -> int:
+    """Measure side by side in one run: speed against csim, QKeras and ONNX Runtime; or the estimator's error."""
+    from toolkit.errors import choose
+
+    choose("bench", what, BENCHES)
     return 0

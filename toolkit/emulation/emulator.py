@@ -44,6 +44,8 @@ class Emulator:
     range proof chose.
     """
 
+    engine: str = "emulation"
+
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         bare = read_program(graph)
@@ -51,17 +53,17 @@ class Emulator:
         self.program: Program = bare.with_carriers(self.compiled.carriers)
 
     @cached_property
-    def engine(self) -> Engine:
+    def answering(self) -> Engine:
         """Puts out the last layer."""
         return make_engine(self.compiled)
 
     @cached_property
-    def tracing_engine(self) -> Engine:
+    def tracing(self) -> Engine:
         """Puts out every layer."""
         return make_engine(compile_program(self.program, every_layer=True))
 
     @cached_property
-    def profiling_engine(self) -> Engine:
+    def profiling(self) -> Engine:
         """Puts out every layer and counts what leaves its type's range."""
         return make_engine(compile_program(self.program, every_layer=True, count_overflows=True))
 
@@ -71,22 +73,22 @@ class Emulator:
         ``x`` is an array, or a list of arrays for a model with several inputs; several outputs stand side
         by side. Raises ``DataError`` for shapes that do not fit or numbers that are not finite.
         """
-        results, _ = self.engine.run(self.check(x))
+        results, _ = self.answering.run(self.check(x))
         outputs = [flat(real(array, result)) for array, result in zip(results, self.compiled.results, strict=True)]
         return np.concatenate(outputs, axis=1).astype(np.float32)
 
     def trace(self, x: Any) -> dict[str, Array]:
         """Every layer's output, as csim's trace names and shapes them: float64 ``[images, *shape]``."""
-        results, _ = self.tracing_engine.run(self.check(x))
-        return layer_outputs(self.tracing_engine.compiled, results, len(self.program.outputs))
+        results, _ = self.tracing.run(self.check(x))
+        return layer_outputs(self.tracing.compiled, results, len(self.program.outputs))
 
     def profile(self, x: Any) -> tuple[LayerProfile, ...]:
         """Per layer: the range used against the range its type holds, and how many values left it.
 
         Accumulators and results are both counted, each value that saturated or wrapped once per cast.
         """
-        compiled = self.profiling_engine.compiled
-        results, tallies = self.profiling_engine.run(self.check(x))
+        compiled = self.profiling.compiled
+        results, tallies = self.profiling.run(self.check(x))
         outputs = layer_outputs(compiled, results, len(self.program.outputs))
         overflows = {op.name: 0 for op in self.program.ops}
         for tally, count in zip(compiled.tallies, tallies, strict=True):

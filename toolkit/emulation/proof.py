@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from toolkit.emulation.emulator import Emulator
-from toolkit.hls.check import largest_lsb
-from toolkit.hls.csim import CsimLibrary
+from toolkit.hls.check import Library, largest_lsb
 from toolkit.records import Array, CheckResult, Finding
 
 
-def prove(emulator: Emulator, library: CsimLibrary, x: Any) -> CheckResult:
+def prove(emulator: Emulator, library: Library, x: Any) -> CheckResult:
     """Compare the emulator's outputs with csim's on ``x``; names the first layer that differs, if any does.
 
     A difference is a bug of one of the two: the emulator computes what the types say, so it is either
@@ -30,11 +29,10 @@ def prove(emulator: Emulator, library: CsimLibrary, x: Any) -> CheckResult:
         findings=(disagreement(first),) if different.any() else (),
         images=len(expected),
         compared=("emulation", "csim"),
-        project_digest=library.project.digest,
     )
 
 
-def first_difference(emulator: Emulator, library: CsimLibrary, x: Any, different: Array, images: int = 4) -> str | None:
+def first_difference(emulator: Emulator, library: Library, x: Any, different: Array, images: int = 4) -> str | None:
     """The first layer, in execution order, whose values differ on some image whose outputs do."""
     rows = np.flatnonzero(different.any(axis=1))[:images]
     sample = [array[rows] for array in x] if isinstance(x, list | tuple) else x[rows]
