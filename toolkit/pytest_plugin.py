@@ -23,7 +23,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from toolkit.config import HlsConfig
     from toolkit.emulation import Emulator
     from toolkit.hls.csim import CsimLibrary
-    from toolkit.records import Array, Estimate, Figure, HlsProject
+    from toolkit.records import Array, Estimate, Figure, HlsProject, LayerProfile
 
     Inputs = Array | list[Array]
 
@@ -159,25 +159,33 @@ def common_lsb(*arrays: Array) -> float:
     return float(np.ldexp(1.0, int((exponents - 53 + trailing).min())))
 
 
-def assert_no_overflow(project: HlsProject, x: Inputs) -> None:
-    """Fail when any value of any layer leaves the range of its type (wraps or saturates) on inputs ``x``.
+def assert_no_overflow(project: HlsProject, x: Inputs, *, saturation: Literal["allow", "fail"] = "allow") -> None:
+    """Fail when any value of any layer wraps around on inputs ``x``; with ``saturation="fail"``, or saturates.
 
-    The emulator counts accumulators and results before the cast.
+    Saturation is what a quantizer with ``SAT`` means to do; a wrap-around is always wrong. The emulator
+    counts accumulators and results before the cast.
     """
     __tracebackhide__ = True
     from toolkit.emulation import emulate
 
     profile = emulate(project).profile(x)
-    over = [layer for layer in profile if layer.overflows]
+    counts = {layer.layer: overflow_count(layer, saturation) for layer in profile}
+    over = [layer for layer in profile if counts[layer.layer]]
     if over:
         rows = [
-            f"    {layer.layer}: {layer.overflows:,} of {layer.total:,} values leave {layer.precision}, "
-            f"[{layer.type_minimum:g}, {layer.type_maximum:g}]"
+            f"    {layer.layer}: {counts[layer.layer]:,} of {layer.total:,} values leave {layer.precision}, "
+            f"[{layer.type_minimum:g}, {layer.type_maximum:g}], or the layer's accumulator"
             for layer in over[:SHOWN]
         ]
         raise AssertionError(
             "\n".join([f"no value may leave its type: {len(over)} of {len(profile)} layers overflow", *rows])
         )
+
+
+def overflow_count(layer: LayerProfile, saturation: str) -> int:
+    """Values that count as overflow; all of them where wraps were not counted apart."""
+    counted = layer.overflows if saturation == "fail" or layer.wrapped is None else layer.wrapped
+    return counted or 0
 
 
 # --- figures ---
@@ -409,10 +417,10 @@ def bit_exact_fixture() -> Callable[..., None]:
 def no_overflow_fixture(request: pytest.FixtureRequest) -> Callable[..., None]:
     """:func:`assert_no_overflow` without an import."""
 
-    def check(project: HlsProject, x: Inputs) -> None:
+    def check(project: HlsProject, x: Inputs, *, saturation: Literal["allow", "fail"] = "allow") -> None:
         __tracebackhide__ = True
         note(request, "project", project.digest)
-        assert_no_overflow(project, x)
+        assert_no_overflow(project, x, saturation=saturation)
 
     return check
 
@@ -440,25 +448,29 @@ class Golden:
 
     inputs: tuple[Array, ...]
     outputs: Array
-    record: Mapping[str, Any]  # digest of the arrays, project and graph digests, engine, versions, test
+    record: Mapping[str, Any]  # digests of arrays, project and firmware; engine, compiler, versions, test
 
 
 @pytest.fixture
 def golden_csim(request: pytest.FixtureRequest, toolkit_session: Session) -> Callable[..., None]:
     """Factory ``golden_csim(project, x=None, path=None)``: the project's outputs equal its golden's.
 
-    ``x`` are the inputs of a golden to be made (an existing one keeps its own); a folder's ``tb_data``
-    inputs serve when ``x`` is not given. ``path`` defaults to ``golden/<test name>.npz`` beside the
-    test file. ``--update-golden`` writes, with csim's outputs; a missing golden fails.
+    ``x`` are the inputs of a golden to be made, or a function that gives them (an existing golden keeps
+    its own); a project's ``tb_data`` inputs serve when ``x`` is not given. ``path`` defaults to
+    ``golden/<file>-<test>.npz`` beside the test file. ``--update-golden`` writes, with csim's outputs; a
+    missing golden fails.
     """
 
-    def check(project: HlsProject, x: Inputs | None = None, path: str | Path | None = None) -> None:
+    def check(
+        project: HlsProject, x: Inputs | Callable[[], Inputs] | None = None, path: str | Path | None = None
+    ) -> None:
         __tracebackhide__ = True
         file = Path(path) if path else default_golden(request)
         note(request, "project", project.digest)
         note(request, "golden", file)
         if toolkit_session.update:
-            write_golden(file, new_golden(toolkit_session, project, x, request.node.nodeid))
+            inputs = x() if callable(x) else x
+            write_golden(file, new_golden(toolkit_session, project, inputs, request.node.nodeid))
         elif not file.is_file():
             raise AssertionError(f"golden {shown(file)} does not exist; make it with\n    {update_command(request)}")
         else:
@@ -489,6 +501,7 @@ def new_golden(session: Session, project: HlsProject, x: Inputs | None, test: st
     import numpy as np
 
     from toolkit.hls.csim import compiler_version
+    from toolkit.hls.folder import folder_digest
     from toolkit.process import require_tool
     from toolkit.store import digest, package_versions
 
@@ -501,7 +514,7 @@ def new_golden(session: Session, project: HlsProject, x: Inputs | None, test: st
         "schema": GOLDEN_SCHEMA,
         "digest": digest(arrays, outputs),
         "project": project.digest,
-        "graph": project.graph.digest,
+        "firmware": folder_digest(project.path),
         "engine": library.engine,
         "compiler": compiler_version(require_tool("g++")),
         "versions": package_versions(),
@@ -592,9 +605,11 @@ def compare_golden(
 def proof_needed(session: Session, project: HlsProject, golden: Golden) -> bool:
     """Whether csim has to repeat what the emulator said.
 
-    When the golden was made from this very project, its vectors already are this project's csim outputs.
+    When the golden was made from this very firmware, its vectors already are csim's outputs of it.
     """
-    return session.prove if session.prove is not None else golden.record["project"] != project.digest
+    from toolkit.hls.folder import folder_digest
+
+    return session.prove if session.prove is not None else golden.record["firmware"] != folder_digest(project.path)
 
 
 def prove(
@@ -628,7 +643,7 @@ def check_against(
     if message is None:
         return
     made, versions = golden.record["project"], golden.record["versions"]
-    now = "the same project" if made == project.digest else f"now {project.digest}"
+    now = "the same project" if made == project.digest else f"this is {project.digest}"
     raise AssertionError(
         f"{message}\n  golden made from project {made} by {golden.record['engine']} "
         f"(hls4ml {versions.get('hls4ml', '?')}), {now}\n  if the change is meant: {update_command(request)}"

@@ -225,6 +225,7 @@ class LayerProfile:
     type_maximum: float
     overflows: int | None = None  # values that saturated or wrapped, where the emulator counted them
     total: int | None = None
+    wrapped: int | None = None  # those of ``overflows`` that wrapped around
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 def golden_with(suite: pytest.Pytester, project: str = "other", change: float = 0.0) -> Path:
     """A golden of the suite's project as the emulator computes it, said to be made from ``project``."""
     from toolkit.emulation import emulate
-    from toolkit.hls.folder import open_project
+    from toolkit.hls.folder import folder_digest, open_project
     from toolkit.hls.vectors import read_vectors
 
     opened = open_project(suite.path / "project")
@@ -80,7 +80,7 @@ def golden_with(suite: pytest.Pytester, project: str = "other", change: float = 
     outputs = emulate(opened).predict(inputs[0])
     outputs[2, 1] += change
     record = {"schema": 1, "digest": digest(list(inputs), outputs), "project": project, "engine": "g++"}
-    record |= {"project": opened.digest} if project == "same" else {}
+    record["firmware"] = folder_digest(opened.path) if project == "same" else project
     path = suite.path / "golden" / "test_guard-test_bits.npz"
     write_golden(path, Golden(inputs, outputs, {**record, "versions": {"hls4ml": "1.3.0"}}))
     return path
@@ -123,7 +123,7 @@ class TestGolden:
         result.stdout.fnmatch_lines(
             [
                 "*emulator outputs and golden golden/test_guard-test_bits.npz must be equal*of 24 differ*",
-                "*golden made from project * by g++ (hls4ml *), now *",
+                "*golden made from project * by g++ (hls4ml *), this is *",
                 "*if the change is meant: pytest test_guard.py::test_bits --update-golden",
             ]
         )
