@@ -6,6 +6,7 @@ and when it ends; ``$CHEAP_SECONDS`` makes a point take that long.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.records import Figure
+from toolkit.sweep.jobs import TrainingStopped
 from toolkit.sweep.points import PointRecord
 from toolkit.sweep.space import Point
 
@@ -46,3 +48,48 @@ def evaluate(point: Point, bar: Sequence[float]) -> PointRecord:
 def prove(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
     """Equal."""
     return {"equal": True, "images": images}
+
+
+def prove_differing(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
+    return {"equal": False, "images": images, "outputs_different": 3}
+
+
+def prove_failing(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
+    raise RuntimeError("no compiler")
+
+
+def troubled(point: Point, bar: Sequence[float]) -> PointRecord:
+    """Every kind of trouble, by the number of bits."""
+    match point.design.quantization.weight_bits:
+        case 2:
+            raise RuntimeError("compile error: expected ';'")
+        case 3:
+            raise MemoryError("out of memory")
+        case 4:
+            return evaluate(point, bar).change(
+                figures={**figures(point), "accuracy": Figure(math.nan, "", "emulation")}
+            )
+        case 5:
+            os._exit(9)  # as when the kernel's out-of-memory killer comes
+        case 6:
+            time.sleep(600)
+        case 7:
+            raise SystemExit("a library gave up")
+        case 9:
+            raise TrainingStopped([0.3, 0.2])
+    return evaluate(point, bar)
+
+
+def mended(point: Point, bar: Sequence[float]) -> PointRecord:
+    """What failed in :func:`troubled` works now."""
+    return evaluate(point, bar)
+
+
+def trained(point: Point, bar: Sequence[float]) -> PointRecord:
+    """A training whose accuracy after each epoch is known beforehand and that stops behind the bar."""
+    best = point.design.quantization.weight_bits / 10
+    history = [best / 2, best]
+    for epoch, accuracy in enumerate(history):
+        if epoch < len(bar) and accuracy < bar[epoch]:
+            raise TrainingStopped(history[: epoch + 1])
+    return evaluate(point, bar).change(history=tuple(history))

@@ -59,16 +59,45 @@ def started(scheduler: str | Path | None = None, workers: int | None = None) -> 
     """The engine a user asked for, ended with the block.
 
     ``scheduler`` is a Dask address (``tcp://host:8786``) or scheduler file (``dask scheduler
-    --scheduler-file``); without it ``workers`` local processes (default one per core). Raises
-    ``ToolNotFound`` when Dask is asked for and not installed.
+    --scheduler-file``); without it ``workers`` local processes (default one per core), or this process
+    itself for 0, which suits a debugger. Raises ``ToolNotFound`` when Dask is asked for and not installed.
     """
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers must be at least 1, got {workers}")
-    engine: Engine = DaskEngine(scheduler) if scheduler else LocalEngine(workers or cores())
+    if workers is not None and workers < 0:
+        raise ConfigError(f"workers must be 0 (this process) or more, got {workers}")
+    engine: Engine = DaskEngine(scheduler) if scheduler else local_engine(workers)
     try:
         yield engine
     finally:
         engine.close()
+
+
+def local_engine(workers: int | None) -> Engine:
+    """Worker processes, or this process for 0."""
+    return SameProcess() if workers == 0 else LocalEngine(workers or cores())
+
+
+class SameProcess:
+    """One slot in this process; a job that brings it down brings the sweep down, and none can be ended early."""
+
+    def slots(self) -> int:
+        return 1
+
+    def submit(self, slot: int, job: Job, *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(job(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def restart(self, slot: int) -> None:
+        """Nothing is left to end once a job has returned."""
+
+    def alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Nothing was started."""
 
 
 class LocalEngine:

@@ -99,6 +99,8 @@ def parallel(result: SweepResult, width: int) -> Chart | None:
 
     records = [*result.pareto, *(r for r in known(result) if r.digest not in {p.digest for p in result.pareto})]
     records = records[:MOST_LINES]
+    if not records:
+        return None
     axes = [axis for axis in coordinates(result, records) if len({position for position, _ in axis[1]}) > 1]
     if len(axes) < 2:
         return None
@@ -125,7 +127,7 @@ def parallel(result: SweepResult, width: int) -> Chart | None:
         y=alt.Y("at:Q", axis=None, scale=alt.Scale(domain=[-0.06, 1.06])),
         detail="point:N",
         color=colour,
-        opacity=alt.condition("datum.rank", alt.value(0.95), alt.value(0.25)),
+        opacity=alt.condition("datum.rank", alt.value(0.95), alt.value(0.4)),
         **marks(),
     )
     ends = base.transform_aggregate(groupby=["axis", "at", "label"]).mark_text(fontSize=10, dx=4, align="left")
@@ -203,7 +205,9 @@ def importance(result: SweepResult, width: int) -> Chart | None:
         .encode(
             x=alt.X("share:Q", title="share of the variation (%)"),
             y=alt.Y("parameter:N", title=None, sort="-x"),
-            row=alt.Row("objective:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left")),
+            row=alt.Row(
+                "objective:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left", labelColor="#444b55")
+            ),
             **marks(),
         )
     )

@@ -40,7 +40,7 @@ def sweep(
 
     Points already in the book are not repeated, so the same call continues a sweep that was
     interrupted or killed. ``scheduler`` is a Dask address or scheduler file; otherwise ``workers``
-    local processes (default one per core) evaluate. ``storage`` is any Optuna URL, an SQLite file or
+    local processes (default one per core; 0: this process) evaluate. ``storage`` is any Optuna URL, an SQLite file or
     a journal file (default: one SQLite file in the artifact store). ``retry_failed`` tries failed
     points again. ``proof=False`` leaves csim out. ``say`` receives progress as plain lines instead of
     standard error. ``evaluate`` and ``prove`` are what a worker runs for a point.
