@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -245,3 +247,23 @@ def test_damaged_gzip_and_cifar10(tmp_path: Path) -> None:
     batch.write_bytes(b"\x01" * 3000)
     with pytest.raises(DataError, match="records of 3073 bytes, got 3000"):
         read_cifar10(batch)
+
+
+def test_downloaded_cifar10_is_unpacked_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = write_cifar10(tmp_path / "made" / "cifar-10-batches-bin")
+    archive = tmp_path / "cache" / "cifar-10-binary.tar.gz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as content:
+        content.add(inner, inner.name)
+    monkeypatch.delenv("TOOLKIT_DATA", raising=False)
+    monkeypatch.setattr(datasets, "keras_download", lambda *arguments: archive)
+    first = load_dataset("cifar10")
+    assert first.digest == load_dataset("cifar10").digest == load_dataset("cifar10", data_dir=inner).digest
+    assert sorted(path.name for path in archive.parent.iterdir()) == ["cifar-10-batches-bin", archive.name]
+    (inner / "test_batch.bin").unlink()
+    with tarfile.open(archive, "w:gz") as content:
+        content.add(inner, inner.name)
+    shutil.rmtree(archive.parent / "cifar-10-batches-bin")
+    with pytest.raises(DataError, match="cifar10 is not on this machine"):
+        load_dataset("cifar10")
+    assert [path.name for path in archive.parent.iterdir()] == [archive.name]

@@ -227,6 +227,15 @@ def test_a_record_is_written_whole_or_not_at_all(
     assert [path.name for path in tmp_path.iterdir()] == ["record"]
 
 
+def test_a_folder_with_other_files_is_left_alone(model: keras.Model, dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("dear")
+    with pytest.raises(StoreError, match=r"holds other files \(thesis\.tex\)"):
+        train(model, dataset, config(epochs=0), folder=tmp_path)
+    with pytest.raises(StoreError, match="holds other files"):
+        train(model, dataset, config(epochs=1, checkpoint=tmp_path))
+    assert (tmp_path / "thesis.tex").read_text() == "dear"
+
+
 def test_a_record_that_is_not_one(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"record\.json does not exist"):
         load_record(tmp_path)

@@ -22,7 +22,7 @@ from toolkit.data.shapes import reshape_images
 from toolkit.data.splits import VALIDATION_FRACTION, take_stratified
 from toolkit.errors import ConfigError, DataError, choose
 from toolkit.records import Array, Dataset
-from toolkit.store import digest
+from toolkit.store import digest, replacing
 
 DEBIAN_ROOT = Path("/usr/share/datasets")
 
@@ -176,12 +176,21 @@ def downloaded_cifar10() -> list[Path]:
     try:
         archive = keras_download("cifar-10-binary.tar.gz", CIFAR10_ARCHIVE, CIFAR10_MD5, "md5")
         folder = archive.parent / "cifar-10-batches-bin"
-        if not all((folder / name).is_file() for name in CIFAR10_FILES):
-            with tarfile.open(archive) as content:
-                content.extractall(archive.parent, filter="data")
+        if not folder.is_dir():
+            unpack(archive, folder)
     except Exception as error:  # network, hash, archive and disk errors of several libraries
         raise offline("cifar10", CIFAR10_FILES, error) from error
     return [folder / name for name in CIFAR10_FILES]
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Take CIFAR-10's six files out of its archive; all of them or none."""
+    with tarfile.open(archive) as content, replacing(folder) as made:
+        for name in CIFAR10_FILES:
+            member = content.extractfile(f"{folder.name}/{name}")
+            if member is None:
+                raise DataError(f"{archive} does not hold {folder.name}/{name}")
+            (made / name).write_bytes(member.read())
 
 
 def mnist(folder: Path | None) -> Original:

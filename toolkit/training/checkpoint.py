@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,10 @@ import numpy as np
 
 from toolkit.errors import StoreError
 from toolkit.records import Array
-from toolkit.store import read_json, replacing, write_json
+from toolkit.store import read_json, write_json
+from toolkit.training.folders import replacing_own, require_own
+
+STATE_FIELDS, STATE_ARRAYS = FILES = ("state.json", "state.npz")
 
 
 @dataclass
@@ -28,32 +32,37 @@ class State:
 
 def save_state(folder: Path, key: str, state: State, variables: Sequence[Any]) -> None:
     """Write a checkpoint in place of the one before."""
-    with replacing(folder) as made:
+    with replacing_own(folder, FILES) as made:
         arrays = {f"variable_{index}": np.asarray(variable) for index, variable in enumerate(variables)}
         arrays |= {f"best_{index}": weights for index, weights in enumerate(state.best_weights)}
-        np.savez(made / "state.npz", **arrays)  # type: ignore[arg-type]
+        np.savez(made / STATE_ARRAYS, **arrays)  # type: ignore[arg-type]
         counts = {"variables": len(variables), "best_weights": len(state.best_weights)}
         fields = {"key": key, "epoch": state.epoch, "history": state.history, "counts": counts}
-        write_json(made / "state.json", {**fields, "best_epoch": state.best_epoch, "best_score": state.best_score})
+        write_json(made / STATE_FIELDS, {**fields, "best_epoch": state.best_epoch, "best_score": state.best_score})
 
 
 def load_state(folder: Path, key: str, variables: Sequence[Any]) -> State:
     """Read a checkpoint into ``variables``; a fresh state when there is none.
 
-    Raises ``StoreError`` when it belongs to another training (model, data or settings).
+    Raises ``StoreError`` when it belongs to another training (model, data or settings) or is damaged,
+    and when the folder holds files of something else.
     """
-    if not folder.is_dir():
+    require_own(folder, FILES)
+    if not (folder / STATE_FIELDS).is_file():
         return State()
-    fields = read_json(folder / "state.json")
-    if fields["key"] != key or fields["counts"]["variables"] != len(variables):
+    fields = read_json(folder / STATE_FIELDS)
+    if fields.get("key") != key or fields["counts"]["variables"] != len(variables):
         raise StoreError(
             f"checkpoint {folder} is of another training (other model, data or settings); "
             "remove it or name another folder"
         )
-    with np.load(folder / "state.npz", allow_pickle=False) as arrays:
-        for index, variable in enumerate(variables):
-            variable.assign(arrays[f"variable_{index}"])
-        best = [arrays[f"best_{index}"] for index in range(fields["counts"]["best_weights"])]
+    try:
+        with np.load(folder / STATE_ARRAYS, allow_pickle=False) as arrays:
+            for index, variable in enumerate(variables):
+                variable.assign(arrays[f"variable_{index}"])
+            best = [arrays[f"best_{index}"] for index in range(fields["counts"]["best_weights"])]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise StoreError(f"checkpoint {folder} is damaged ({error}); remove it to start again") from error
     return State(fields["epoch"], fields["history"], fields["best_epoch"], tuple(fields["best_score"]), best)
 
 

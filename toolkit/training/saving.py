@@ -7,7 +7,8 @@ from pathlib import Path
 
 from toolkit.errors import StoreError
 from toolkit.records import SCHEMA_VERSION, Figure, TrainRecord
-from toolkit.store import read_json, replacing, write_json
+from toolkit.store import read_json, write_json
+from toolkit.training.folders import replacing_own
 from toolkit.zoo.files import load_model
 
 FIELDS = ("name", "seed", "digest", "test_digest")
@@ -16,12 +17,9 @@ FIELDS = ("name", "seed", "digest", "test_digest")
 def save_record(record: TrainRecord, folder: str | Path) -> TrainRecord:
     """Write a record, whole or not at all, in place of what was there; the record returned knows its path."""
     target = Path(folder)
-    try:
-        with replacing(target) as made:
-            record.model.save(made / "model.keras")
-            write_json(made / "record.json", to_json(record))
-    except OSError as error:
-        raise StoreError(f"the training record cannot be written to {target}: {error}") from error
+    with replacing_own(target, ("model.keras", "record.json")) as made:
+        record.model.save(made / "model.keras")
+        write_json(made / "record.json", to_json(record))
     return replace(record, path=target / "model.keras")
 
 

@@ -66,8 +66,9 @@ def build_model(
 
 
 def reason(error: Exception) -> str:
-    """The first line of Keras' words."""
-    return str(error).strip().splitlines()[0]
+    """The first line of Keras' words that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
 
 
 def padding_for(x: Any) -> str:
