@@ -1,0 +1,115 @@
+"""DSP and BRAM rules against published figures; LUT and FF as sums of features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from toolkit.estimation.area import area_of, fifo_area, kernel_dsp, lut_multiplier, rom_brams, weight_rom_brams
+from toolkit.estimation.calibration import coefficients_for, load_calibration, predict
+from toolkit.estimation.cycles import Clock
+from toolkit.estimation.stages import Stage
+from toolkit.estimation.tools import parse_tool
+from toolkit.estimation.weights import weight_facts
+
+VIVADO = Clock(5.0, parse_tool("vivado_hls 2020.1"), "ultrascale+", part="xcu250-figd2104-2L-e")
+VITIS = Clock(5.0, parse_tool("vitis_hls 2024.2"), "ultrascale+", part="xczu7ev-ffvc1156-2-e")
+
+
+def resource(n_in: int, n_out: int, factor: int, bits: int, top: int) -> Stage:
+    return Stage(
+        "dense",
+        "dense",
+        strategy="resource",
+        n_in=n_in,
+        n_out=n_out,
+        reuse_factor=factor,
+        weight_bits=bits,
+        last_block_bits=top,
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "factor", "bits", "top", "dsp", "bram"),
+    [  # wa-hls4ml-search (Apache-2.0), Vivado HLS 2020.1: DSP and BRAM of dense_<n_in>_<n_out>_<bits>b
+        (32, 32, 512, 8, 6, 2, 2),
+        (64, 256, 512, 6, 4, 31, 7),
+        (64, 256, 512, 8, 6, 32, 9),
+        (64, 256, 1024, 8, 6, 16, 8),
+        (64, 64, 1024, 14, 12, 4, 4),
+        (256, 256, 512, 14, 11, 128, 50),
+        (192, 192, 1152, 14, 11, 32, 39),
+        (64, 64, 512, 4, 2, 0, 2),
+    ],
+)
+def test_resource_dsp_and_bram_are_those_of_the_report(
+    n_in: int, n_out: int, factor: int, bits: int, top: int, dsp: int, bram: int
+) -> None:
+    stage = resource(n_in, n_out, factor, bits, top)
+    assert kernel_dsp(stage) == dsp
+    assert weight_rom_brams(stage) == bram
+
+
+def test_latency_dsp_counts_distinct_wide_constants_up_to_the_limit() -> None:
+    kernel = np.array([[19, 21, 21, 3], [-19, 64, 0, 11]])  # 19, 21, -19 use DSPs; 11 has 4 bits, 3 and 64 none
+    stage = Stage("dense", "dense", n_in=2, n_out=4, input_bits=16, facts=weight_facts(kernel))
+    assert kernel_dsp(stage) == 3
+    assert kernel_dsp(replace(stage, reuse_factor=8)) == 1
+    assert kernel_dsp(replace(stage, multiplier="fabric")) == 0
+    assert kernel_dsp(replace(stage, multiplier="dsp")) == 4
+    assert kernel_dsp(replace(stage, input_bits=8)) == 0
+
+
+@pytest.mark.parametrize(("depth", "bits", "blocks"), [(512, 36, 1), (512, 37, 2), (1024, 18, 1), (2048, 9, 1), (16, 36, 0)])
+def test_roms_take_the_blocks_their_shape_needs(depth: int, bits: int, blocks: int) -> None:
+    assert rom_brams(depth, bits) == blocks
+
+
+def test_vitis_builds_one_wide_fifo_and_vivado_one_per_channel() -> None:
+    """Depth 36 of 4 x 37 bits takes 9 blocks in Vitis HLS 2024.2; depth 900 of 16 x 16 bits 16 in Vivado HLS 2020.1."""
+    assert fifo_area(36, 4, 37, VITIS.tool).bram_18k == 9
+    assert fifo_area(900, 16, 16, VIVADO.tool).bram_18k == 16
+    assert fifo_area(16, 24, 16, VIVADO.tool).bram_18k == 0
+    assert fifo_area(0, 24, 16, VITIS.tool).lut == 0
+
+
+def test_multipliers_in_luts_grow_with_their_wider_operand() -> None:
+    sizes = [lut_multiplier(bits, bits) for bits in range(5, 20)]
+    assert sizes == sorted(sizes)
+    assert lut_multiplier(16, 4) < lut_multiplier(6, 6)
+
+
+@pytest.mark.parametrize("clock", [VIVADO, VITIS], ids=["vivado", "vitis"])
+@pytest.mark.parametrize("quantity", ["lut", "ff"])
+@pytest.mark.parametrize("strategy", ["latency", "resource", "distributed_arithmetic"])
+def test_more_outputs_never_cost_less(clock: Clock, quantity: str, strategy: str) -> None:
+    calibration = load_calibration()
+    kernel = np.random.default_rng(0).integers(-100, 101, (16, 24))
+    sizes = []
+    for n_out in (4, 12, 24):
+        facts = weight_facts(kernel[:, :n_out])
+        stage = Stage("dense", "dense", strategy=strategy, n_in=16, n_out=n_out, reuse_factor=4, facts=facts)
+        sizes.append(predict(area_of(stage, clock), clock, calibration, quantity))
+    assert sizes == sorted(sizes) and sizes[0] > 0
+
+
+def test_every_feature_of_every_kind_has_a_coefficient() -> None:
+    calibration = load_calibration()
+    kinds = "dense conv depthwise pointwise pool global_pool activation table softmax scale pad merge clone copy resize"
+    for kind in kinds.split():
+        for io_type in ("io_stream", "io_parallel"):
+            for strategy in ("latency", "resource", "distributed_arithmetic"):
+                stage = Stage(kind, kind, strategy, io_type, 4, n_in=8, n_out=4, in_height=6, in_width=6, in_channels=2)
+                for clock in (VIVADO, VITIS):
+                    check_coefficients(stage, clock, calibration)
+
+
+def check_coefficients(stage: Stage, clock: Clock, calibration: object) -> None:
+    for quantity in ("lut", "ff"):
+        known = coefficients_for(calibration, clock, quantity)  # type: ignore[arg-type]
+        for part in area_of(stage, clock).parts:
+            features = part.lut if quantity == "lut" else part.ff
+            assert set(features) <= set(known.get(part.group, {})), (stage.kind, part.group)
+            assert all(value >= 0 for value in features.values())
