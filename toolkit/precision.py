@@ -176,7 +176,8 @@ def nearest_integers(scaled: npt.NDArray[np.float64], ties_up: npt.NDArray[np.bo
     """Round to nearest; a tie goes up where ``ties_up`` holds, down elsewhere."""
     below = np.floor(scaled)
     fraction = scaled - below
-    return below + ((fraction > 0.5) | ((fraction == 0.5) & ties_up))
+    up = (fraction > 0.5) | ((fraction == 0.5) & ties_up)
+    return np.where(up, below + 1, below)
 
 
 def overflow_integers(integers: npt.NDArray[np.float64], precision: Precision) -> npt.NDArray[np.float64]:

@@ -28,6 +28,7 @@ class Draw:
     rng: random.Random
     io_type: str
     prefix: str
+    depthwise_rank: int = 2
     layers: dict[str, LayerHlsConfig] = field(default_factory=dict)
 
     @property
@@ -105,6 +106,8 @@ def conv(draw: Draw, x: Any) -> Any:
 def depthwise(draw: Draw, x: Any) -> Any:
     rank = len(x.shape) - 2
     size = [draw.rng.randint(1 + draw.stream, 3) for _ in x.shape[1:-1]]
+    if rank != draw.depthwise_rank:
+        return x  # hls4ml's headers for 1D and 2D share an include guard: not both in one design
     if any(extent < edge for extent, edge in zip(x.shape[1:-1], size, strict=True)):
         return x
     keys = strategy(draw, int(np.prod(size)) * x.shape[-1], x.shape[-1], resource=draw.stream)
@@ -220,7 +223,7 @@ def softmax(draw: Draw, x: Any) -> Any:
         if draw.rng.random() < 0.5:
             types[kind] = draw.type(14, 8)
     scale = draw.decide(draw.name("before"), precision={"result": draw.type(12, 8, True)})
-    x = K.Activation("linear", name=scale)(x) if False else K.ReLU(name=scale)(x)
+    x = K.ReLU(name=scale)(x)
     draw.decide(name, precision=types, implementation=implementation, table_size=size)
     return K.Softmax(name=name)(x)
 
@@ -259,9 +262,9 @@ def finish(draw: Draw, x: Any) -> Any:
     return x
 
 
-def one_model(rng: random.Random, io_type: str, prefix: str) -> tuple[Draw, Any, Any]:
+def one_model(rng: random.Random, io_type: str, prefix: str, depthwise_rank: int) -> tuple[Draw, Any, Any]:
     """What was decided, the input and the output of one random model."""
-    draw = Draw(rng, io_type, prefix)
+    draw = Draw(rng, io_type, prefix, depthwise_rank)
     shape = rng.choice(
         [
             (rng.randint(3, 6), rng.randint(3, 6), rng.randint(1, 3)),
@@ -291,7 +294,8 @@ def random_bundle(seed: int, models: int, images: int = 24) -> Bundle:
     """``models`` random models and ``images`` random images for each."""
     rng = random.Random(seed)
     io_type = rng.choice(["io_stream", "io_parallel"])
-    drawn = [one_model(rng, io_type, f"m{index}") for index in range(models)]
+    depthwise_rank = rng.choice([1, 2])
+    drawn = [one_model(rng, io_type, f"m{index}", depthwise_rank) for index in range(models)]
     model = keras.Model([start for _, start, _ in drawn], [end for *_, end in drawn])
     numbers = np.random.default_rng(seed)
     inputs = [

@@ -26,7 +26,7 @@ LARGEST_TABLE = 1 << 22
 
 
 def activation(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
-    """``Activation``, ``HardActivation`` and ``TernaryTanh`` by name."""
+    """``Activation`` and ``HardActivation`` by name."""
     name = str(op.attributes.get("activation", op.kind)).lower()
     chosen = ACTIVATIONS.get(name)
     if chosen is None:
@@ -267,7 +267,6 @@ ACTIVATIONS: dict[str, Callable[[Builder, Op, Value], Value]] = {
     "hard_tanh": hard_tanh,
     "binary_tanh": binary_tanh,
     "ternary_tanh": ternary_tanh,
-    "ternarytanh": ternary_tanh,
 }
 
 PARAMETRIZED: dict[str, Callable[[Builder, Op, Value], Value]] = {
@@ -279,7 +278,6 @@ PARAMETRIZED: dict[str, Callable[[Builder, Op, Value], Value]] = {
 LOWERINGS: dict[str, Lowering] = {
     "Activation": activation,
     "HardActivation": activation,
-    "TernaryTanh": activation,
     "ParametrizedActivation": parametrized,
     "PReLU": prelu,
     "UnaryLUT": unary_lut,

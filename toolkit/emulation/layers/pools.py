@@ -95,7 +95,8 @@ def average(b: Builder, op: Op, x: Value, window: Window) -> Value:
     """``accum_t y = sum; y /= count``: the quotient is cut towards zero at the accumulator's last bit."""
     accum = op.types.get("accum", op.result)
     terms = b.cast(x, accum) if op.io_stream else x
-    total = b.regrid(window_total(b, terms, window, accum, tree=op.io_stream), accum.fraction_bits)
+    tree = op.io_stream and not op.kind.startswith("Global")  # global pooling adds pixels as they come
+    total = b.regrid(window_total(b, terms, window, accum, tree=tree), accum.fraction_bits)
     count_padding = bool(op.attributes.get("count_pad", False)) or op.io_stream
     quotient = divide_by_counts(b, total, window, x.shape[:-1], count_padding)
     return b.cast(b.cast(quotient, accum), op.result)
