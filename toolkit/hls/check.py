@@ -98,7 +98,7 @@ def explain(
             continue
         values = traced[layer.name].reshape(len(rows), -1)
         if not np.array_equal(expected[layer.name], values):
-            finding = reason(layer, project.graph, expected[layer.name], values)
+            finding = reason(layer, project.graph, model, expected[layer.name], values)
             return replace_result(result, layer.name, (finding,), profile)
     return replace_result(result, None, (UNSEEN,), profile)
 
@@ -164,18 +164,47 @@ UNSEEN = Finding(
 )
 
 
-def reason(layer: Layer, graph: Graph, expected: Array, got: Array) -> Finding:
+def reason(layer: Layer, graph: Graph, model: Any, expected: Array, got: Array) -> Finding:
     """The likeliest cause of a difference in one layer whose inputs agree."""
     wrong = expected != got
     wanted = expected[wrong]
     result = Precision.parse(graph.tensors[layer.outputs[0]].precision)
     count = f"{int(wrong.sum())} of {wrong.size} values of {layer.name} differ"
+    changed = changed_weights(layer, model)
+    if changed:
+        remedy = f"leave the type of {layer.name}'s weights to their quantizer"
+        cause = f"{count}: {changed} of the project are not the model's; their type holds fewer bits"
+        return Finding("error", layer.name, "weights", cause, remedy)
     for test in (input_reason, overflow_reason, accumulator_reason, table_reason, rounding_reason, float_reason):
         found = test(layer, graph, wanted, result)
         if found is not None:
             rule, cause, remedy = found
             return Finding("error", layer.name, rule, f"{count}: {cause}", remedy)
     return Finding("error", layer.name, "unexplained", count, "compare the layer's inputs and weights with trace()")
+
+
+def changed_weights(layer: Layer, model: Any) -> str | None:
+    """Names of a layer's weights that differ from the model's quantized ones; ``None`` when all agree.
+
+    Only weights whose number is the same on both sides are compared.
+    """
+    from toolkit.hls.quantizers import quantize_values
+
+    name = layer.name if layer.name in {item.name for item in model.layers} else layer.attributes.get("keras_layer")
+    source = next((item for item in model.layers if item.name == name), None)
+    changed = []
+    for ours, theirs in (("weight", "kernel"), ("weight", "depthwise_kernel"), ("bias", "bias"), ("scale", "kernel")):
+        variable = getattr(source, theirs, None)
+        if variable is None or ours not in layer.weights:
+            continue
+        prefix = "depthwise" if theirs == "depthwise_kernel" else theirs
+        quantizer = getattr(source, f"{prefix}_quantizer_internal", None)
+        values = np.asarray(variable, np.float32)
+        values = values if quantizer is None else quantize_values(quantizer, values)
+        stored = layer.weights[ours].values
+        if stored.size == values.size and not np.array_equal(stored.ravel(), values.ravel().astype(np.float64)):
+            changed.append(ours)
+    return " and ".join(changed) or None
 
 
 Cause = tuple[str, str, str] | None  # rule, cause, remedy

@@ -65,7 +65,7 @@ def convert(model: Any, config: HlsConfig) -> Conversion:
     log = io.StringIO()
     with captured(log):
         layers, inputs, outputs = parse(keras_model)
-        layers, outputs = prepare(layers, outputs)
+        layers, outputs = prepare(layers, outputs, keras_model)
         if config.io_type == "io_stream":
             layers = repack_flattened(layers, outputs)
         overrides = layer_overrides(config, layers, keras_model)
@@ -146,10 +146,11 @@ def parse(model: Any) -> tuple[list[LayerDict], list[str], list[str]]:
     return layers, inputs, outputs
 
 
-def prepare(layers: list[LayerDict], outputs: list[str]) -> tuple[list[LayerDict], list[str]]:
-    """Drop layers that do nothing at inference, give inputs C++ names and their quantizers' types."""
+def prepare(layers: list[LayerDict], outputs: list[str], model: Any) -> tuple[list[LayerDict], list[str]]:
+    """Drop layers that do nothing at inference, note Keras' names, give inputs their quantizers' types."""
+    sources = {tensor.name: layer.name for layer in model.layers for tensor in output_tensors(layer)}
     for layer in layers:
-        layer["keras_layer"] = layer["name"]
+        layer["keras_layer"] = sources.get(layer["output_keras_tensor_names"][0])
         plain_relu(layer)
         check_pooling(layer)
     layers, outputs = drop_identities(layers, outputs)
@@ -157,6 +158,11 @@ def prepare(layers: list[LayerDict], outputs: list[str]) -> tuple[list[LayerDict
         if layer["class_name"] == "InputLayer":
             type_input(layer, layers)
     return layers, outputs
+
+
+def output_tensors(layer: Any) -> list[Any]:
+    """Symbolic outputs of a layer, of every place it is used."""
+    return [tensor for node in layer._inbound_nodes for tensor in node.outputs]
 
 
 def plain_relu(layer: LayerDict) -> None:
@@ -576,7 +582,7 @@ def name_sources(graph: Graph, layers: list[LayerDict]) -> Graph:
             names[layer["inputs"][0]] = layer["keras_layer"]
     named = tuple(
         replace(layer, attributes={**layer.attributes, "keras_layer": names[layer.name]})
-        if layer.name in names
+        if names.get(layer.name)
         else layer
         for layer in graph.layers
     )

@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from toolkit.errors import HlsError, ProcessError
 from toolkit.hls.project import check_inputs
-from toolkit.hls.sources import assemble, is_wide, read_ports
+from toolkit.hls.sources import assemble, binary_names, is_wide, read_ports
 from toolkit.precision import Precision
 from toolkit.process import require_tool, run, run_many
 from toolkit.records import Array, HlsProject
@@ -179,7 +179,8 @@ def project_files(project: HlsProject) -> dict[str, str]:
     names = [f"{project.top}.cpp", f"{project.top}.h", "parameters.h", "defines.h"]
     try:
         files = {name: (firmware / name).read_text() for name in names}
-        files["nnet_code_gen.h"] = (firmware / "nnet_utils" / "nnet_code_gen.h").read_text()
+        generated = firmware / "nnet_utils" / "nnet_code_gen.h"  # older hls4ml has none
+        files |= {"nnet_code_gen.h": generated.read_text()} if generated.is_file() else {}
         files |= {f"weights/{item.name}": item.read_text() for item in (firmware / "weights").glob("*.h")}
     except OSError as error:
         raise HlsError(f"{project.path}: a generated file cannot be read: {error}; write the project again") from error
@@ -187,20 +188,18 @@ def project_files(project: HlsProject) -> dict[str, str]:
 
 
 def write_weights(project: HlsProject, folder: Path) -> None:
-    """The integers each weight array stores, from hls4ml's text files, as little-endian int64.
-
-    Arrays too wide for that stay text, which hls4ml's own loader reads.
-    """
+    """hls4ml's weight files, and of those read as integers, what each stores as little-endian int64."""
     folder.mkdir()
+    texts = {item.stem: item for item in sorted((project.path / "firmware" / "weights").glob("*.txt"))}
+    for item in texts.values():
+        shutil.copy2(item, folder / item.name)
+    binary = binary_names((project.path / "firmware" / f"{project.top}.cpp").read_text())
     for layer in project.graph.layers:
         for weight in layer.weights.values():
-            source = project.path / "firmware" / "weights" / f"{weight.name}.txt"
-            if is_wide(weight.precision):
-                shutil.copy2(source, folder / source.name)
-                continue
-            values = np.array([float(value) for value in source.read_text().split(",")], np.float64)
-            stored = Precision.parse(weight.precision).to_integers(values).astype("<i8")
-            (folder / f"{weight.name}.bin").write_bytes(stored.tobytes())
+            if weight.name in binary and weight.name in texts and not is_wide(weight.precision):
+                values = np.array([float(value) for value in texts[weight.name].read_text().split(",")], np.float64)
+                stored = Precision.parse(weight.precision).to_integers(values).astype("<i8")
+                (folder / f"{weight.name}.bin").write_bytes(stored.tobytes())
 
 
 def precompiled_headers(project: HlsProject, compiler: Path, timeout_s: float) -> Path:

@@ -23,7 +23,7 @@ from hls4ml.model.quantizers import Quantizer
 from hls4ml.model.types import FixedPrecisionType
 
 from toolkit.errors import ModelError, UnsupportedLayer
-from toolkit.hls.quantizers import exact_precision, quantize_values, quantizer_kind, quantizer_precision
+from toolkit.hls.quantizers import exact_precision, quantize_values, quantizer_kind, quantizer_precision, spelled
 from toolkit.precision import Precision
 from toolkit.records import Array
 
@@ -141,7 +141,7 @@ def quantized(layer: Any, variable: Any, quantizer: Any, name: str) -> dict[str,
     if precision is None:
         raise ModelError(
             f"layer {layer.name!r}: {name} is quantized with a scale that is no power of two "
-            f"({quantizer}), which no narrow fixed-point type holds; use alpha=1 or alpha='auto_po2'"
+            f"({spelled(quantizer)}), which no narrow fixed-point type holds; use alpha=1 or alpha='auto_po2'"
         )
     return {f"{name}_data": values.astype(np.float64), f"{name}_quantizer": ExactWeights(precision)}
 
@@ -265,7 +265,7 @@ def activation_node(layer: Any, activation: Any, size: int) -> dict[str, Any]:
             return base | hard | {"class_name": "HardActivation", "activation": kind.replace("quantized", "hard")}
         case "binary":
             return base | {"class_name": "Activation", "activation": "binary_tanh"}
-    raise UnsupportedLayer(f"layer {layer.name!r}: activation {activation} has no exact counterpart in hls4ml")
+    raise UnsupportedLayer(f"layer {layer.name!r}: activation {spelled(activation)} has no exact counterpart in hls4ml")
 
 
 def read_affine(layer: Any, inputs: list[Any], outputs: list[Any]) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ GRAPH_FOLDER = "toolkit"
 
 # What may lie in a design's folder beside the generated project, and survives writing it again.
 KEPT = ("design.toml", "golden", "README.md", ".gitignore")
+RESULTS_STREAM = "std::ofstream fout(RESULTS_LOG);"  # in the generated test bench
 PART = re.compile(r"^x[acq][0-9A-Za-z]+(-[0-9A-Za-z]+)*$", re.IGNORECASE)
 FASTEST_CLOCK_NS = 1.0  # AMD's fastest block RAM and DSP clocks stay below 900 MHz (data sheets DS923, DS925)
 
@@ -91,12 +92,17 @@ def check_target(path: Path) -> None:
 
 
 def write_sources(model_graph: Any, folder: Path, stamp: str) -> None:
-    """hls4ml's files, with what it would put of time, chance and absolute paths made fixed."""
+    """hls4ml's files, with what it would put of time, chance and absolute paths made fixed.
+
+    The test bench prints its results in full; six digits, C++'s default, do not hold an output.
+    """
     settings = model_graph.config.config
     settings["OutputDir"], settings["Stamp"] = str(folder), stamp
     model_graph.config.backend.writer.write_hls(model_graph)
     yaml = folder / "hls4ml_config.yml"
     yaml.write_text(yaml.read_text().replace(str(folder), "."))
+    bench = folder / f"{model_graph.config.get_project_name()}_test.cpp"
+    bench.write_text(bench.read_text().replace(RESULTS_STREAM, f"{RESULTS_STREAM}\n    fout.precision(17);"))
 
 
 def write_vectors(model: Any, inputs: Any, count: int, folder: Path) -> None:

@@ -15,8 +15,9 @@ from toolkit.errors import UnsupportedLayer
 from toolkit.precision import Overflow, Precision, Rounding
 from toolkit.records import Array
 
-# A float32 scale that is no power of two needs up to 24 bits per factor; beyond this no type is sensible.
-WIDEST_WEIGHT_BITS = 32
+# A signed float32 scale that is no power of two takes 25 bits, and sums of such weights are not exact in
+# QKeras either; wider types are refused.
+WIDEST_WEIGHT_BITS = 24
 
 
 def quantizer_kind(quantizer: Any) -> str:
@@ -28,6 +29,17 @@ def quantizer_kind(quantizer: Any) -> str:
         if ancestor.__module__.startswith("qkeras."):
             return ancestor.__name__.removeprefix("stochastic_")
     return str(getattr(quantizer, "__name__", type(quantizer).__name__))
+
+
+def spelled(quantizer: Any) -> str:
+    """A quantizer for an error message, such as ``quantized_bits(bits=6, integer=2, alpha=1)``.
+
+    Not ``str``, which some QKeras quantizers do not survive.
+    """
+    if not hasattr(quantizer, "get_config"):
+        return quantizer_kind(quantizer)
+    settings = {name: value for name, value in quantizer.get_config().items() if value is not None}
+    return f"{quantizer_kind(quantizer)}({', '.join(f'{name}={value}' for name, value in settings.items())})"
 
 
 def quantizer_precision(quantizer: Any, layer: str) -> Precision:
@@ -42,9 +54,13 @@ def quantizer_precision(quantizer: Any, layer: str) -> Precision:
     match kind:
         case "quantized_bits" | "quantized_linear":
             signed = bool(quantizer.keep_negative)
+            # quantized_bits scales what it has rounded, quantized_linear the grid it rounds to.
+            require(kind == "quantized_linear" or quantizer.alpha in (None, 1), layer, quantizer, "a scale alpha")
             shift = scale_exponent(quantizer, layer)
             if signed and bits == 1:
-                raise UnsupportedLayer(f"layer {layer!r}: a 1-bit signed activation must be binary(), got {quantizer}")
+                raise UnsupportedLayer(
+                    f"layer {layer!r}: a 1-bit signed activation must be binary(), got {spelled(quantizer)}"
+                )
             overflow = Overflow.SAT_SYM if signed and quantizer.symmetric else Overflow.SAT
             return Precision(bits, int(quantizer.integer) + signed + shift, signed, Rounding.RND_CONV, overflow)
         case "quantized_relu":
@@ -61,18 +77,20 @@ def quantizer_precision(quantizer: Any, layer: str) -> Precision:
         case "binary":
             require(not quantizer.use_01 and quantizer.alpha in (None, 1, 1.0), layer, quantizer, "use_01 or a scale")
             return Precision(2, 2)
-    raise UnsupportedLayer(f"layer {layer!r}: activation {quantizer} has no exact counterpart in hls4ml")
+    raise UnsupportedLayer(f"layer {layer!r}: activation {spelled(quantizer)} has no exact counterpart in hls4ml")
 
 
 def require(condition: bool, layer: str, quantizer: Any, what: str) -> None:
     if not condition:
-        raise UnsupportedLayer(f"layer {layer!r}: activation {quantizer} with {what} has no exact fixed-point type")
+        raise UnsupportedLayer(
+            f"layer {layer!r}: activation {spelled(quantizer)} with {what} has no exact fixed-point type"
+        )
 
 
 def require_deterministic(quantizer: Any, layer: str) -> None:
     """Raise ``UnsupportedLayer`` when the quantizer adds noise or has no width."""
     if not hasattr(quantizer, "bits"):
-        raise UnsupportedLayer(f"layer {layer!r}: activation {quantizer} has no exact counterpart in hls4ml")
+        raise UnsupportedLayer(f"layer {layer!r}: activation {spelled(quantizer)} has no exact counterpart in hls4ml")
     noise = getattr(quantizer, "qnoise_factor", 1.0)
     require(float(noise) == 1.0, layer, quantizer, f"qnoise_factor={noise}")
 
@@ -98,7 +116,7 @@ def quantize_values(quantizer: Any, values: Array) -> Array:
 def exact_precision(values: Array, quantizer: Any) -> Precision | None:
     """The type for quantized weights: the quantizer's own where it holds them, else the narrowest that does.
 
-    ``None`` when that would be wider than 32 bits.
+    ``None`` when that would be wider than 24 bits.
     """
     own = declared_precision(quantizer)
     if own is not None and np.array_equal(own.quantize(values), values.astype(np.float64)):
@@ -118,7 +136,7 @@ def declared_precision(quantizer: Any) -> Precision | None:
 
 
 def narrowest_precision(values: Array) -> Precision | None:
-    """The narrowest type that holds every value exactly, or ``None`` beyond 32 bits.
+    """The narrowest type that holds every value exactly, or ``None`` beyond 24 bits.
 
     >>> import numpy as np
     >>> str(narrowest_precision(np.array([-0.5, 0.25])))

@@ -144,6 +144,11 @@ def binary_weights(top: str, keep: Sequence[str] = ()) -> str:
     return "\n".join(replace(line) for line in top.split("\n"))
 
 
+def binary_names(top: str) -> set[str]:
+    """Weight arrays that the top function's file loads as plain numbers."""
+    return {match.group(5) for line in top.splitlines() if (match := LOAD.match(line))}
+
+
 def weight_declarations(headers: Sequence[str]) -> tuple[str, str]:
     """Definitions and ``extern`` declarations of the arrays in hls4ml's weight headers."""
     found = [match for header in headers if (match := WEIGHT.search(header))]
@@ -330,7 +335,7 @@ def assemble(files: Mapping[str, str], graph: Graph, top: str, stream: bool, tra
     main, units = split_top(files[f"{top}.cpp"], includes, [name for _, name, _ in names])
     main = binary_weights(main, wide)
     main = trace_calls(main, graph) if trace else main
-    code, tables = tabulate_buffers(files["nnet_code_gen.h"])
+    code, tables = tabulate_buffers(files.get("nnet_code_gen.h", ""))
     place = '#include "parameters.h"\n'
     return {
         "main.cpp": main.replace(place, f"{place}{define}", 1),
@@ -341,7 +346,7 @@ def assemble(files: Mapping[str, str], graph: Graph, top: str, stream: bool, tra
         "defines.h": files["defines.h"],
         "parameters.h": without_weights(files["parameters.h"], "toolkit_weights.h"),
         "toolkit_weights.h": declare,
-        "nnet_utils/nnet_code_gen.h": code,
+        **({"nnet_utils/nnet_code_gen.h": code} if code else {}),
     }
 
 
