@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +64,8 @@ def default_title(comparison: Comparison) -> str:
 
 def write_files(comparison: Comparison, folder: Path, title: str, formats: Sequence[str]) -> None:
     """Every asked-for file; the records always, since a report is rebuilt from them."""
-    write_json(folder / f"{STEM}.json", stored(comparison, title))
+    # Not sorted: the order of facts and figures is the order in which a reader meets them.
+    write_text(folder / f"{STEM}.json", json.dumps(stored(comparison, title), indent=1) + "\n")
     writers = {"md": exports.markdown, "tex": exports.latex}
     for name, writer in writers.items():
         if name in formats:
