@@ -1,0 +1,203 @@
+"""Every lint rule, on hand-made graphs: when it speaks, when it does not, what it advises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from toolkit.config import HlsConfig
+from toolkit.errors import ConfigError
+from toolkit.hls.lint import lint, value_ranges
+from toolkit.records import Estimate, Figure, FifoEstimate, Finding, Graph, Layer, LayerProfile, Tensor, Weight
+
+TYPE = "ap_fixed<16,8>"
+
+
+def one_layer(
+    kind: str,
+    kernel: Any,
+    shape: tuple[int, ...],
+    made: tuple[int, ...],
+    *,
+    types: dict[str, str] | None = None,
+    precision: str = TYPE,
+    weight_type: str = TYPE,
+    **attributes: Any,
+) -> Graph:
+    """An input and one layer called ``it``."""
+    every = {"result_t": precision, "accum_t": precision} | (types or {})
+    weights = {} if kernel is None else {"weight": Weight("w", np.asarray(kernel, np.float64), weight_type)}
+    layers = (
+        Layer("x", "Input", (), ("x",), shape, {"result_t": precision}, {}, {}),
+        Layer("it", kind, ("x",), ("it",), made, every, attributes, weights),
+    )
+    tensors = {"x": Tensor("x", shape, precision), "it": Tensor("it", made, every["result_t"])}
+    return Graph(layers, tensors, ("x",), ("it",), "digest")
+
+
+def dense(kernel: Any, **more: Any) -> Graph:
+    values = np.asarray(kernel, np.float64)
+    return one_layer("Dense", values, values.shape[:1], values.shape[1:], **more)
+
+
+def found(graph: Graph, rule: str, config: HlsConfig | None = None, **more: Any) -> list[Finding]:
+    return [finding for finding in lint(graph, config or HlsConfig(), **more) if finding.rule == rule]
+
+
+SMALL = np.full((8, 4), 0.25)
+RESOURCE = HlsConfig(strategy="Resource", reuse_factor=8, precision=TYPE)
+
+
+def test_a_sound_layer_has_no_finding() -> None:
+    graph = dense(np.linspace(-100, 100, 32).reshape(8, 4), reuse_factor=1, strategy="latency")
+    assert lint(graph, HlsConfig(precision=TYPE), ranges={"x": (0.0, 0.01)}) == ()
+
+
+def test_invalid_and_moved_reuse_factors() -> None:
+    invalid = found(dense(SMALL, strategy="resource", reuse_factor=5), "reuse-factor-invalid", RESOURCE)
+    assert invalid[0].severity == "error" and invalid[0].layer == "it" and "4, 8" in invalid[0].remedy
+    moved = found(
+        dense(SMALL, strategy="resource", reuse_factor=8), "reuse-factor-moved", RESOURCE.change(reuse_factor=7)
+    )
+    assert "7 was asked for, 8 is built" in moved[0].reason
+    assert not found(dense(SMALL, strategy="resource", reuse_factor=8), "reuse-factor-moved", RESOURCE)
+
+
+@pytest.mark.parametrize(
+    ("factor", "io_type", "wrong"), [(54, "io_parallel", True), (27, "io_parallel", False), (54, "io_stream", False)]
+)
+def test_the_convolution_hls4ml_computes_wrongly(factor: int, io_type: str, wrong: bool) -> None:
+    kernel = np.full((3, 3, 3, 8), 0.25)
+    graph = one_layer("Conv2D", kernel, (12, 12, 3), (10, 10, 8), strategy="resource", reuse_factor=factor)
+    config = RESOURCE.change(io_type=io_type, reuse_factor=factor)
+    assert bool(found(graph, "convolution-wrong-bits", config)) is wrong
+
+
+def test_arrays_that_do_not_unroll() -> None:
+    graph = one_layer("Activation", None, (20, 20, 16), (20, 20, 16), activation="relu")
+    assert len(found(graph, "array-does-not-unroll", HlsConfig(io_type="io_parallel"))) == 2
+    assert not found(graph, "array-does-not-unroll", HlsConfig(io_type="io_stream"))
+
+
+@pytest.mark.parametrize(("backend", "severity"), [("Vivado", "error"), ("Vitis", "warning")])
+def test_kernels_that_do_not_unroll(backend: str, severity: str) -> None:
+    graph = dense(np.full((64, 64), 0.25), strategy="latency", reuse_factor=1)
+    assert found(graph, "kernel-does-not-unroll", HlsConfig(backend=backend))[0].severity == severity
+    assert not found(dense(SMALL, strategy="latency", reuse_factor=1), "kernel-does-not-unroll")
+
+
+def test_overflow_is_proved_from_the_ranges_and_the_weights() -> None:
+    graph = dense(np.full((8, 1), 10.0), types={"result_t": "ap_fixed<8,4>", "accum_t": "ap_fixed<16,8>"})
+    assert not found(graph, "result-overflow", ranges={"x": (0.0, 0.05)})
+    proved = found(graph, "result-overflow", ranges={"x": (0.0, 1.0)})[0]
+    assert "0 to 80" in proved.reason and "8 integer bits" in proved.remedy and proved.severity == "warning"
+    assert not found(graph, "accumulator-overflow", ranges={"x": (0.0, 1.0)})
+    assert found(graph, "accumulator-overflow", ranges={"x": (0.0, 2.0)})
+    assert "anywhere in their types" in found(graph, "result-overflow")[0].reason
+
+
+def test_a_saturating_result_is_only_noted() -> None:
+    graph = dense(np.full((8, 1), 10.0), types={"result_t": "ap_fixed<8,4,RND,SAT>"})
+    assert found(graph, "result-overflow", ranges={"x": (0.0, 1.0)})[0].severity == "note"
+
+
+def test_ranges_hold_for_every_input() -> None:
+    """The bound of a sum is attained and never exceeded."""
+    random = np.random.default_rng(0)
+    kernel = random.integers(-8, 9, (6, 5)) / 4
+    graph = dense(kernel, precision="ap_fixed<32,16>")
+    low, high = value_ranges(graph, {"x": (-0.5, 1.0)})[1]["it"]
+    sums = random.uniform(-0.5, 1.0, (500, 6)) @ kernel
+    assert low <= sums.min() and sums.max() <= high
+    corners = np.where(kernel > 0, 1.0, -0.5)
+    assert (corners * kernel).sum(axis=0).max() == pytest.approx(high)
+
+
+def test_depthwise_sums_stay_in_their_channel() -> None:
+    kernel = np.ones((3, 3, 2, 1))
+    graph = one_layer("DepthwiseConv2D", None, (8, 8, 2), (6, 6, 2))
+    layer = replace(graph.layers[1], weights={"depthwise": Weight("w", kernel, TYPE)})
+    _, sums = value_ranges(replace(graph, layers=(graph.layers[0], layer)), {"x": (0.0, 1.0)})
+    assert sums["it"] == (0.0, 9.0)
+
+
+def test_overflow_that_the_emulator_observed() -> None:
+    seen = LayerProfile("it", "ap_fixed<8,3>", -5.0, 6.0, -4.0, 3.97, overflows=12, total=100)
+    told = found(dense(SMALL), "overflow-observed", profile=[seen])
+    assert "12 of 100" in told[0].reason and "4 integer bits" in told[0].remedy
+    assert not found(dense(SMALL), "overflow-observed", profile=[replace(seen, overflows=0)])
+
+
+@pytest.mark.parametrize(("precision", "told"), [("ap_fixed<16,6>", False), ("ap_fixed<40,20>", True)])
+def test_softmax_tables_that_do_not_fold(precision: str, told: bool) -> None:
+    graph = one_layer("Softmax", None, (10,), (10,), precision=precision, implementation="stable")
+    assert bool(found(graph, "softmax-table-not-folded")) is told
+    assert not found(graph, "softmax-table-not-folded", HlsConfig(backend="Vivado"))
+
+
+def test_unused_top_bits() -> None:
+    told = found(dense(SMALL, weight_type="ap_fixed<8,3>"), "weight-bits-unused")[0]
+    assert "uses 5 of the 8 bits" in told.reason and "ap_fixed<5,0>" in told.remedy
+    full = np.array([[-4.0, 3.96875]])
+    assert not found(dense(full, weight_type="ap_fixed<8,3>"), "weight-bits-unused")
+    assert not found(dense(np.zeros((4, 2))), "weight-bits-unused")
+
+
+def test_layers_left_in_the_default_type() -> None:
+    graph = dense(SMALL, precision="ap_fixed<16,6>")
+    told = found(graph, "default-precision")
+    assert told[0].layer == "it" and "result_t, accum_t" in told[0].reason
+    assert not found(graph, "default-precision", HlsConfig(precision="ap_fixed<16,6>"))
+
+
+@pytest.mark.parametrize(
+    ("part", "period", "told"),
+    [
+        ("xc7z020clg400-1", 2.0, True),
+        ("xc7z020clg400-1", 5.0, False),
+        ("xczu9eg-x", 3.0, False),
+        ("xczu9eg-x", 100.0, True),
+    ],
+)
+def test_implausible_clocks(part: str, period: float, told: bool) -> None:
+    config = HlsConfig(part=part, clock_period_ns=period)
+    assert bool(found(dense(SMALL), "clock-implausible", config)) is told
+
+
+def estimate(**changes: Any) -> Estimate:
+    figure = Figure(1.0, "", "model")
+    names = (
+        "latency_cycles initiation_interval_cycles latency_us throughput_hz dsp lut ff bram_18k uram energy_uj".split()
+    )
+    fields: dict[str, Any] = dict.fromkeys(names, figure)
+    fields |= {"utilization": {}, "fits": True, "layers": (), "fifos": ()}
+    return Estimate(**(fields | changes))
+
+
+def test_what_the_estimate_found_out_becomes_findings() -> None:
+    full = estimate(
+        utilization={"lut": Figure(150.0, "%", "model"), "ff": Figure(80.0, "%", "model", high=120.0)},
+        notes=("deadlock with the project's FIFO depths: add never end",),
+        fifos=(FifoEstimate("pool", 225, 1, 256, 1, 15, 0), FifoEstimate("dense", 1, 1, 80, 1, 0, 0)),
+    )
+    rules = {finding.rule: finding for finding in lint(dense(SMALL), RESOURCE, estimate=full)}
+    assert rules["part-exceeded"].severity == "error" and "lut estimated at 150 %" in rules["part-exceeded"].reason
+    assert rules["part-may-be-exceeded"].severity == "note"
+    assert rules["fifo-deadlock"].severity == "error"
+    assert rules["fifo-waste"].layer == "pool" and "saves 15 BRAM18K" in rules["fifo-waste"].remedy
+    stalled = estimate(notes=("the project's FIFO depths cost 40 cycles of latency and 0 of interval",))
+    assert found(dense(SMALL), "fifo-stall", estimate=stalled)
+
+
+def test_errors_come_first() -> None:
+    graph = dense(SMALL, strategy="resource", reuse_factor=5, weight_type="ap_fixed<8,3>", precision="ap_fixed<16,6>")
+    order = [finding.severity for finding in lint(graph, HlsConfig(strategy="Resource"))]
+    assert order == sorted(order, key=["error", "warning", "note"].index) and order[0] == "error"
+
+
+def test_a_graph_needs_its_configuration() -> None:
+    with pytest.raises(ConfigError, match="HlsConfig"):
+        lint(dense(SMALL))
