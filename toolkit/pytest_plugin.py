@@ -183,9 +183,12 @@ def assert_no_overflow(project: HlsProject, x: Inputs, *, saturation: Literal["a
 
 
 def overflow_count(layer: LayerProfile, saturation: str) -> int:
-    """Values that count as overflow; all of them where wraps were not counted apart."""
-    counted = layer.overflows if saturation == "fail" or layer.wrapped is None else layer.wrapped
-    return counted or 0
+    """Values that count as overflow; where wraps were not counted apart, those of types that wrap."""
+    if saturation == "fail":
+        return layer.overflows or 0
+    if layer.wrapped is not None:
+        return layer.wrapped
+    return 0 if "SAT" in layer.precision else layer.overflows or 0
 
 
 # --- figures ---

@@ -20,7 +20,7 @@ from toolkit.pytest_plugin import AtMost, LessThan, read_golden
 from toolkit.records import HlsProject
 
 DESIGNS = {design.name: design for design in shipped_designs()}
-PROVEN = ("separable_digits/separable_4bit_latency", "conv_bn_relu_digits/bn_6bit_parallel")
+PROVEN = ("convnet_mnist5k/convnet_4bit", "convnet_mnist5k_styles/parallel_resource_rf25")
 IMAGES = 16
 MEGABYTE = 1_000_000
 

@@ -203,7 +203,10 @@ SEVERAL = """
 
     def test_overflow(hls_project, assert_no_overflow):
         import numpy as np
-        assert_no_overflow(hls_project("project"), np.full((1, 6), 7.9))
+        project = hls_project("project")
+        assert_no_overflow(project, np.full((1, 6), 0.1))
+        assert_no_overflow(project, np.full((1, 6), 0.1), saturation="fail")
+        assert_no_overflow(project, np.full((1, 6), 7.9))
 """
 
 
