@@ -121,7 +121,7 @@ def show_figures(title: str, figures: dict[str, Figure | None]) -> None:
 
 
 # What fits a terminal; the report has the rest.
-TERMINAL_COLUMNS = ("accuracy", "agreement", "latency_us", "throughput_hz", "dsp", "lut", "bram_18k")
+TERMINAL_COLUMNS = ("accuracy", "latency_us", "dsp", "lut")
 
 
 def show_comparison(comparison: Comparison) -> None:

@@ -19,6 +19,7 @@ from toolkit.config import (
     DesignConfig,
     DesignFile,
     HlsConfig,
+    LayerHlsConfig,
     ModelConfig,
     ProofConfig,
     QuantConfig,
@@ -188,13 +189,17 @@ def quantized_model(
 
 def demo_design() -> DesignFile:
     """``toolkit demo``: convnet on mnist5k, float and trained at 8, 6, 4 and 2 bits."""
-    hls = HlsConfig(strategy="Resource", reuse_factor=25, invalid_reuse_factor="nearest")
+    reuse_factors = {"conv1": 25, "conv2": 250, "dense1": 1600, "logits": 50}  # stages of like length, and it fits
+    hls = HlsConfig(
+        strategy="Resource",
+        layers={layer: LayerHlsConfig(reuse_factor=factor) for layer, factor in reuse_factors.items()},
+    )
     qat = TrainConfig(epochs=4, learning_rate=1e-3, teacher="float")
     return DesignFile(
         name="demo",
         dataset=DatasetConfig(name="mnist5k"),
         model=ModelConfig(name="convnet"),
-        train=TrainConfig(epochs=8),
+        train=TrainConfig(epochs=12),
         designs=tuple(
             DesignConfig(
                 name=f"convnet_{bits}bit",
