@@ -37,7 +37,9 @@ def weight(values: Any, precision: str = PRECISION) -> Weight:
     return Weight("w", np.asarray(values, np.float64), precision)
 
 
-def dense(name: str, source: str, values: Any, *, strategy: str = "latency", reuse_factor: int = 1, **more: Any) -> Layer:
+def dense(
+    name: str, source: str, values: Any, *, strategy: str = "latency", reuse_factor: int = 1, **more: Any
+) -> Layer:
     """A dense layer of a kernel ``[n_in, n_out]`` and zero biases."""
     kernel = np.asarray(values, np.float64)
     weights = {"weight": weight(kernel), "bias": weight(np.zeros(kernel.shape[1]))}
@@ -107,7 +109,9 @@ def small_cnn(*, strategy: str = "latency", reuse_factor: int = 1, size: int = 1
             relu("relu", "conv", [inner, inner, 4]),
             pooling("pool", "relu", [inner, inner, 4]),
             flat("flat", "pool", [half, half, 4]),
-            dense("dense", "flat", matrix, strategy=strategy, reuse_factor=1 if strategy == "latency" else half * half * 4),
+            dense(
+                "dense", "flat", matrix, strategy=strategy, reuse_factor=1 if strategy == "latency" else half * half * 4
+            ),
         ],
     )
 

@@ -62,7 +62,9 @@ def test_latency_dsp_counts_distinct_wide_constants_up_to_the_limit() -> None:
     assert kernel_dsp(replace(stage, input_bits=8)) == 0
 
 
-@pytest.mark.parametrize(("depth", "bits", "blocks"), [(512, 36, 1), (512, 37, 2), (1024, 18, 1), (2048, 9, 1), (16, 36, 0)])
+@pytest.mark.parametrize(
+    ("depth", "bits", "blocks"), [(512, 36, 1), (512, 37, 2), (1024, 18, 1), (2048, 9, 1), (16, 36, 0)]
+)
 def test_roms_take_the_blocks_their_shape_needs(depth: int, bits: int, blocks: int) -> None:
     assert rom_brams(depth, bits) == blocks
 

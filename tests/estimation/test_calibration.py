@@ -74,9 +74,21 @@ def row(index: int, kernel: np.ndarray, strategy: str, factor: int) -> dict[str,
     }
     adders = int(np.maximum(np.count_nonzero(kernel, axis=0) - 1, 0).sum())
     if strategy == "resource":
-        figures = {"dsp": n_out, "lut": 300 * n_out, "ff": 20 * n_out, "latency_max_cycles": factor + 1, "ii_max": factor}
+        figures = {
+            "dsp": n_out,
+            "lut": 300 * n_out,
+            "ff": 20 * n_out,
+            "latency_max_cycles": factor + 1,
+            "ii_max": factor,
+        }
     else:
-        figures = {"dsp": n_in * n_out, "lut": ADDER_LUT * adders, "ff": 30 * n_out, "latency_max_cycles": 2, "ii_max": 1}
+        figures = {
+            "dsp": n_in * n_out,
+            "lut": ADDER_LUT * adders,
+            "ff": 30 * n_out,
+            "latency_max_cycles": 2,
+            "ii_max": 1,
+        }
     return base | figures | {"latency_min_cycles": 1, "ii_min": 1, "bram_18k": 0}
 
 
@@ -116,7 +128,7 @@ def test_a_refit_learns_what_the_reports_charge(folder: Path, tmp_path: Path) ->
 
 
 def test_a_calibration_is_reproducible(folder: Path) -> None:
-    assert calibrate(folder) .digest == calibrate(folder).digest
+    assert calibrate(folder).digest == calibrate(folder).digest
 
 
 def test_provenance_names_rows_sources_and_licences(folder: Path) -> None:
@@ -185,7 +197,14 @@ def test_shipped_residuals_reach_the_targets_of_exact_quantities(kind: str, quan
     assert residual is not None and residual.exact >= exact
 
 
-@pytest.mark.parametrize(("kind", "quantity", "error"), [("dense resource parallel", "lut", 0.12), ("dense resource parallel", "ff", 0.15), ("dense latency parallel", "lut", 0.08)])
+@pytest.mark.parametrize(
+    ("kind", "quantity", "error"),
+    [
+        ("dense resource parallel", "lut", 0.12),
+        ("dense resource parallel", "ff", 0.15),
+        ("dense latency parallel", "lut", 0.08),
+    ],
+)
 def test_shipped_residuals_reach_the_targets_of_fitted_quantities(kind: str, quantity: str, error: float) -> None:
     residual = nearest_residual(load_calibration(), kind, "vivado/ultrascale+", quantity)
     assert residual is not None and residual.error <= error and residual.low <= 1 <= residual.high

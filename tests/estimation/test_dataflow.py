@@ -31,7 +31,9 @@ from toolkit.records import Graph
 CLOCK = Clock(5.0, parse_tool("vitis_hls 2023.2"), "ultrascale+")
 
 
-def process(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], count: int, cost: int, reads: int = 1) -> Process:
+def process(
+    name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], count: int, cost: int, reads: int = 1
+) -> Process:
     """Iterations of equal cost that all read; every ``reads``-th one writes."""
     every = np.ones(count, bool)
     writes = (np.arange(count) + 1) % reads == 0
@@ -195,7 +197,8 @@ def test_io_parallel_has_no_streams() -> None:
 def test_ten_million_cycles_take_seconds() -> None:
     count = 250_000
     processes = tuple(
-        process(f"stage{index}", (f"s{index}",), (f"s{index + 1}",), count, cost) for index, cost in enumerate([1, 40, 3])
+        process(f"stage{index}", (f"s{index}",), (f"s{index + 1}",), count, cost)
+        for index, cost in enumerate([1, 40, 3])
     )
     network = Network(processes, {"s1": 64, "s2": 64}, {"s0": count}, ("s3",))
     begun = time.process_time()

@@ -37,14 +37,15 @@ def test_every_board_of_the_issue_has_a_part_with_a_source() -> None:
 
 def test_an_unknown_part_is_answered_with_the_nearest() -> None:
     assert find_device("xc7z030sbg485-1") is None
-    with pytest.raises(ConfigError, match="xc7z0.*TOOLKIT_DEVICES"):
+    with pytest.raises(ConfigError, match=r"xc7z0.*TOOLKIT_DEVICES"):
         require_device("xc7z030sbg485-1")
 
 
 def test_a_user_adds_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = tmp_path / "devices.toml"
     table.write_text(
-        '[xc7z030]\nfamily = "7series"\nlut = 78600\nff = 157200\ndsp = 400\nbram_18k = 530\nuram = 0\nsource = "DS190"\n'
+        '[xc7z030]\nfamily = "7series"\nlut = 78600\nff = 157200\n'
+        'dsp = 400\nbram_18k = 530\nuram = 0\nsource = "DS190"\n'
     )
     assert require_device("xc7z030sbg485-1", table).lut == 78600
     monkeypatch.setenv("TOOLKIT_DEVICES", str(table))
@@ -58,7 +59,9 @@ def test_a_bad_table_names_what_is_missing(tmp_path: Path) -> None:
         load_devices(table)
 
 
-@pytest.mark.parametrize(("part", "family"), [("xc7k70t", "7series"), ("xcvu3p-x", "ultrascale+"), ("xcku040", "ultrascale")])
+@pytest.mark.parametrize(
+    ("part", "family"), [("xc7k70t", "7series"), ("xcvu3p-x", "ultrascale+"), ("xcku040", "ultrascale")]
+)
 def test_families_of_parts_in_no_table(part: str, family: str) -> None:
     assert family_of(part) == family
 

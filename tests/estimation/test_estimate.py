@@ -79,7 +79,9 @@ def test_needed_fifos_are_reported_with_what_they_save() -> None:
 def test_too_shallow_fifos_are_told() -> None:
     slow = small_cnn(size=12)
     kernel = np.random.default_rng(1).integers(-7, 8, (100, 5)) / 32
-    slow = graph([12, 12, 2], [*slow.layers[1:5], dense("dense", "flat", kernel, strategy="resource", reuse_factor=100)])
+    slow = graph(
+        [12, 12, 2], [*slow.layers[1:5], dense("dense", "flat", kernel, strategy="resource", reuse_factor=100)]
+    )
     found = estimate(with_depth(slow, "pool", 1), hls=STREAM)
     assert not any(note.startswith("deadlock") for note in found.notes)
 
@@ -184,7 +186,10 @@ def test_a_graph_needs_its_configuration_and_a_project_has_it() -> None:
 
 def test_estimates_are_put_beside_reports() -> None:
     one = small_cnn()
-    one = replace(one, layers=tuple(replace(item, attributes={**item.attributes, "index": at}) for at, item in enumerate(one.layers)))
+    one = replace(
+        one,
+        layers=tuple(replace(item, attributes={**item.attributes, "index": at}) for at, item in enumerate(one.layers)),
+    )
     found = estimate(one, hls=STREAM)
     module = ModuleReport("conv_2d_cl_array_config1_s", 300, 300, 300, 300, 0, 3, 900, 1200, 0)
     top = ModuleReport("myproject", 320, 320, 305, 305, 10, 5, 4000, 5000, 0)

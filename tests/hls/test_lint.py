@@ -11,7 +11,7 @@ import pytest
 from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError
 from toolkit.hls.lint import lint, value_ranges
-from toolkit.records import Estimate, Figure, FifoEstimate, Finding, Graph, Layer, LayerProfile, Tensor, Weight
+from toolkit.records import Estimate, FifoEstimate, Figure, Finding, Graph, Layer, LayerProfile, Tensor, Weight
 
 TYPE = "ap_fixed<16,8>"
 
@@ -169,9 +169,18 @@ def test_implausible_clocks(part: str, period: float, told: bool) -> None:
 
 def estimate(**changes: Any) -> Estimate:
     figure = Figure(1.0, "", "model")
-    names = (
-        "latency_cycles initiation_interval_cycles latency_us throughput_hz dsp lut ff bram_18k uram energy_uj".split()
-    )
+    names = [
+        "latency_cycles",
+        "initiation_interval_cycles",
+        "latency_us",
+        "throughput_hz",
+        "dsp",
+        "lut",
+        "ff",
+        "bram_18k",
+        "uram",
+        "energy_uj",
+    ]
     fields: dict[str, Any] = dict.fromkeys(names, figure)
     fields |= {"utilization": {}, "fits": True, "layers": (), "fifos": ()}
     return Estimate(**(fields | changes))
