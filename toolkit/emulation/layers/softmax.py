@@ -20,6 +20,9 @@ from toolkit.emulation.tables import address_bits
 from toolkit.emulation.values import Carrier, Value
 from toolkit.precision import Precision
 
+# hls4ml's template leaves out ``table_t`` and ``table_size``, so the legacy softmax has those of ``activ_config``.
+LEGACY_TABLE = Precision(18, 8), 1024
+
 
 def softmax(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
     """Softmax over slices of ``n_slice`` numbers."""
@@ -141,10 +144,8 @@ def column(b: Builder, x: Value, index: int) -> Value:
 
 def legacy(b: Builder, op: Op, x: Value) -> Value:
     """``1 / sum_j exp(x_j - x_i)`` with both tables over fixed ranges (``softmax_legacy``)."""
-    table = op.types["table"]
-    exp_size, inverse_size = (
-        (int(op.attributes["table_size"]),) * 2 if op.io_stream else (table_size(op, "exp"), table_size(op, "inv"))
-    )
+    table, size = LEGACY_TABLE
+    exp_size, inverse_size = (size, size) if op.io_stream else (table_size(op, "exp"), table_size(op, "inv"))
     powers = tables.to_table(tables.legacy_exp_values(exp_size), table)
     done = b.plain(x)
     columns = [column(b, done, index) for index in range(x.shape[-1])]
