@@ -82,6 +82,24 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
     return outcome if isinstance(outcome, int) else 0
 
 
+def start_tensorflow() -> None:
+    """Import TensorFlow without the lines it writes past Python's standard error while it looks for GPUs."""
+    if "tensorflow" in sys.modules:
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices("GPU")
+        tf.get_logger().setLevel("ERROR")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def fail(message: str, code: int) -> int:
     """Print one message to standard error and return the exit code."""
     print(message, file=sys.stderr)
@@ -158,6 +176,7 @@ def doctor(as_json_: AsJson = False) -> int:
 @app.command()
 def demo(out: Annotated[Path, typer.Option(help="Folder for models, projects and report.")] = Path("demo")) -> int:
     """Train convnet on mnist5k in float and at 8, 6, 4 and 2 bits, prove the bits, write a report."""
+    start_tensorflow()
     from toolkit.pipeline import demo_design, run_design
 
     return show_run(run_design(demo_design(), out, say=say))
@@ -171,9 +190,11 @@ def run(
 ) -> int:
     """Do everything a design file asks for and write a report."""
     from toolkit.config import load_design
-    from toolkit.pipeline import run_design
 
     wanted = load_design(design)
+    start_tensorflow()
+    from toolkit.pipeline import run_design
+
     if data_dir:
         wanted = wanted.change(dataset=wanted.dataset.change(data_dir=data_dir))
     return show_run(run_design(wanted, out or Path("runs") / wanted.name, say=say))
@@ -208,6 +229,8 @@ def train(
     """Train a float model, or quantize one and train it aware of the quantization."""
     from toolkit.config import QuantConfig, TrainConfig
     from toolkit.data import load_dataset
+
+    start_tensorflow()
     from toolkit.training import quantize, save_record
     from toolkit.training import train as fit
 
@@ -236,6 +259,7 @@ def train(
 
 def open_model(model: str, dataset: Dataset | None = None) -> keras.Model:
     """A live Keras model from a zoo name, a file, or a folder that ``train`` wrote."""
+    start_tensorflow()
     from toolkit.training import load_record
     from toolkit.zoo import build_model, load_model
 
@@ -271,6 +295,8 @@ def convert(
     from toolkit.config import DesignConfig, QuantConfig, load_design
     from toolkit.data import load_dataset
     from toolkit.hls import write_project
+
+    start_tensorflow()
     from toolkit.training import quantize
 
     wanted = load_design(design).designs[0] if design else DesignConfig()
@@ -357,12 +383,10 @@ def csim(
 
 def show_checks(checks: Sequence[CheckResult], as_json_: bool) -> int:
     """Every comparison in a line, with its findings; exit code 1 when one is unequal."""
-    from toolkit.pipeline import summary
-
     if as_json_:
         print_json(checks)
     for result in () if as_json_ else checks:
-        print(summary(result))
+        print(result)
         show_findings(result.findings)
     return 0 if all(result.equal for result in checks) else 1
 

@@ -54,17 +54,7 @@ class RunResult:
     def failed(self) -> dict[str, str]:
         """Designs whose csim is not what the emulator or QKeras computes, with what differs."""
         unequal = {name: [check for check in checks if not check.equal] for name, checks in self.checks.items()}
-        return {name: "; ".join(map(summary, checks)) for name, checks in unequal.items() if checks}
-
-
-def summary(result: CheckResult) -> str:
-    """One line: who was compared, how many outputs differ, by how much, where first."""
-    left, right = result.compared
-    counts = f"{result.outputs_different:,} of {result.outputs_total:,} outputs on {result.images:,} images"
-    if result.equal:
-        return f"{right} equals {left} on {result.images:,} images, every output"
-    where = f", first in layer {result.first_layer}" if result.first_layer else ""
-    return f"{right} differs from {left}: {counts}, at most {result.largest_lsb:g} LSB{where}"
+        return {name: "; ".join(map(str, checks)) for name, checks in unequal.items() if checks}
 
 
 def run_design(design: DesignFile, folder: Path, *, say: Say = lambda message: None) -> RunResult:
@@ -171,7 +161,7 @@ def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, path: 
         checks.append(prove(emulator, library, inputs))
         records.append(judge(library, dataset, count=count, float_model=trained.model))
         for proof in checks:
-            say(f"  {summary(proof)}")
+            say(f"  {proof}")
     return Realized((*records, *checks), tuple(checks))
 
 

@@ -243,6 +243,15 @@ class CheckResult:
     compared: tuple[str, str] = ("qkeras", "csim")
     project_digest: str | None = None  # which project was checked; joins the records of one design
 
+    def __str__(self) -> str:
+        """One line: who was compared, how many outputs differ, by how much, where first."""
+        left, right = self.compared
+        if self.equal:
+            return f"{right} equals {left} on {self.images:,} images, every output"
+        counts = f"{self.outputs_different:,} of {self.outputs_total:,} outputs on {self.images:,} images"
+        where = f", first in layer {self.first_layer}" if self.first_layer else ""
+        return f"{right} differs from {left}: {counts}, at most {self.largest_lsb:g} LSB{where}"
+
 
 @dataclass(frozen=True)
 class LayerEstimate:
