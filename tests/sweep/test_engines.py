@@ -27,13 +27,17 @@ TABLES: dict[str, Any] = {
 def cluster() -> Iterator[Any]:
     """A Dask scheduler and two worker processes."""
     distributed = pytest.importorskip("distributed", reason="Dask distributed is not installed (toolkit[cluster])")
+    dask = pytest.importorskip("dask")
     before = os.environ.get("PYTHONPATH")
     here = Path(__file__).parent
     os.environ["PYTHONPATH"] = os.pathsep.join([str(here), str(here.parent.parent)])
     try:
-        with distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as running:
+        with (
+            dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            ) as running,
+        ):
             yield running
     finally:
         os.environ.pop("PYTHONPATH")

@@ -36,7 +36,12 @@ START_TIMEOUT_S = 120.0
 
 
 class Engine(Protocol):
-    """What a sweep needs of whatever runs its jobs."""
+    """What a sweep needs of whatever runs its jobs.
+
+    ``attempts``: how often a point alone may take its worker down before it is a failed point.
+    """
+
+    attempts: int
 
     def slots(self) -> int:
         """How many jobs may be in hand at once; may change while workers come and go."""
@@ -79,6 +84,8 @@ def local_engine(workers: int | None) -> Engine:
 class SameProcess:
     """One slot in this process; a job that brings it down brings the sweep down, and none can be ended early."""
 
+    attempts = 1
+
     def slots(self) -> int:
         return 1
 
@@ -106,6 +113,8 @@ class LocalEngine:
     A process of its own per slot, rather than one shared pool, says which job was in hand when a
     process died, and lets a job that runs too long be ended alone.
     """
+
+    attempts = 2
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -173,9 +182,11 @@ class DaskEngine:
     is free again when the job ends by itself.
     """
 
+    attempts = 1  # Dask itself has tried on several workers ("distributed.scheduler.allowed-failures")
+
     def __init__(self, scheduler: str | Path) -> None:
         self.client = connect(scheduler)
-        self.executor: Executor = self.client.get_executor(pure=False, retries=1)
+        self.executor: Executor = self.client.get_executor(pure=False)
 
     def slots(self) -> int:
         return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
@@ -191,7 +202,7 @@ class DaskEngine:
         return bool(self.client.status == "running")
 
     def close(self) -> None:
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.executor.shutdown(wait=False)
         self.client.close()
 
 

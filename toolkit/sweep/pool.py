@@ -15,7 +15,6 @@ from toolkit.sweep.engines import Engine, Job
 from toolkit.sweep.space import Point
 
 POLL_S = 0.5
-ATTEMPTS = 2  # a point whose worker dies so many times is failed
 
 
 class Feed(Protocol):
@@ -106,7 +105,7 @@ class Pool:
         """Points whose job did not come back: each alone, and given up after some attempts."""
         for point in work.points:
             tried = self.attempts[point.digest] = self.attempts.get(point.digest, 0) + (len(work.points) == 1)
-            if tried >= ATTEMPTS:
+            if tried >= self.engine.attempts:
                 self.feed.failed(point, error, kind)
             else:
                 self.again.append([point])
