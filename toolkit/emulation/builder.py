@@ -8,6 +8,7 @@ than the carrier has moves to the next. Casting follows ``ap_fixed_base::operato
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -189,6 +190,13 @@ class Builder:
         tensor = self.node("Transpose", str(done.tensor), perm=[0, rank, *range(1, rank)])
         return done.change(tensor=tensor, channels_first=True)
 
+    def sum_taps(self, tensor: str, carrier: Carrier, taps: int) -> str:
+        """``[..., taps, columns]`` summed over the taps, which stay as an axis of one.
+
+        A product with ones, because ONNX Runtime adds int64 as doubles in ``ReduceSum``.
+        """
+        return self.node("MatMul", self.constant(np.ones((1, taps)), NUMPY_TYPE[carrier]), tensor)
+
     def reshape(self, tensor: str, shape: Sequence[int]) -> str:
         """Reshape behind the batch axis."""
         return self.node("Reshape", tensor, self.constant([-1, *shape], np.int64))
@@ -266,9 +274,18 @@ class Builder:
 
     def between(self, value: Value, low: int, high: int) -> str:
         """Boolean tensor: ``low <= value <= high`` in grid steps (``value`` has nothing pending)."""
-        ends = [self.scalar(value.carrier, self.stored(end, value, value.scale_bits)) for end in (low, high)]
-        above = self.node("GreaterOrEqual", str(value.tensor), ends[0])
-        return self.node("And", above, self.node("LessOrEqual", str(value.tensor), ends[1]))
+        above = self.node("GreaterOrEqual", str(value.tensor), self.bound(value, low, math.inf))
+        return self.node("And", above, self.node("LessOrEqual", str(value.tensor), self.bound(value, high, -math.inf)))
+
+    def bound(self, value: Value, end: int, towards: float) -> str:
+        """A bound as the carrier stores it; one that it cannot hold becomes the next number it can."""
+        stored = self.stored(end, value, value.scale_bits)
+        if value.carrier is Carrier.INT64:
+            return self.scalar(value.carrier, stored)
+        kind = np.dtype(NUMPY_TYPE[value.carrier])
+        number = np.asarray(stored, kind)
+        beyond = number.item() > stored if towards < 0 else number.item() < stored  # Python compares exactly
+        return self.scalar(value.carrier, np.nextafter(number, kind.type(towards)).item() if beyond else number.item())
 
     def clip(self, value: Value, low: int, high: int) -> Value:
         """The value clipped to a range of grid steps."""
@@ -280,8 +297,16 @@ class Builder:
         return clipped if max(-ends[0], ends[1]) <= LIMIT[value.carrier] else self.widen_clip(value, clipped)
 
     def widen_clip(self, value: Value, clipped: Value) -> Value:
-        """Clip in a wider carrier: a bound lies between the numbers the narrow one holds."""
-        wide = self.convert(self.force(value), narrowest(clipped.low, clipped.high, value.carrier))
+        """Clip in a wider carrier: a bound lies between the numbers the narrow one holds.
+
+        Powers of two outside the bounds, which the narrow one does hold, first keep the range in reach.
+        """
+        reach = 1 << max(-clipped.low, clipped.high).bit_length()
+        done = self.force(value)
+        if max(-done.low, done.high) > reach:
+            ends = (max(done.low, -reach), min(done.high, reach))
+            done = self.force(done.change(low=ends[0], high=ends[1], clip=(-reach, reach)))
+        wide = self.convert(done, narrowest(done.low, done.high, value.carrier))
         return wide.change(low=clipped.low, high=clipped.high, clip=clipped.clip)
 
     def zero_outside(self, value: Value, low: int, high: int) -> Value:
@@ -294,6 +319,8 @@ class Builder:
     def wrap(self, value: Value, low: int, high: int) -> Value:
         """Numbers outside the range lose the bits above it."""
         span = high - low + 1
+        if value.carrier is not Carrier.INT64 and max(low - value.low, value.high - low) > LIMIT[Carrier.INT64]:
+            value = self.remainder(value, span)
         value = self.plain(self.widen(value, value.low - low, value.high - low))
         carrier, tensor = value.carrier, str(value.tensor)
         above = self.node("Sub", tensor, self.scalar(carrier, low)) if low else tensor
@@ -304,6 +331,12 @@ class Builder:
             turns = self.node("Floor", self.node("Mul", above, self.scalar(carrier, 1 / span)))
             tensor = self.node("Sub", tensor, self.node("Mul", turns, self.scalar(carrier, span)))
         return value.change(tensor=tensor, low=low, high=high)
+
+    def remainder(self, value: Value, span: int) -> Value:
+        """Floats without whole multiples of ``span``, a power of two, which changes nothing that wraps there."""
+        done = self.force(value)
+        tensor = self.node("Mod", str(done.tensor), self.bound(done, span, -math.inf), fmod=1)
+        return done.change(tensor=tensor, low=max(done.low, 1 - span), high=min(done.high, span - 1))
 
     def round_floats(
         self, tensor: str, rounding: Rounding, carrier: Carrier, negative: bool = True, positive: bool = True

@@ -258,9 +258,8 @@ def depthwise_sum(
     products = b.channels_last(b.multiply(b.convert(rows, carrier), weights))
     shape = (*window.out, channels)
     spread = b.reshape(str(products.tensor), (*window.out, taps, channels))
-    axes = b.constant([len(shape)], np.int64)
     total = products.change(
-        tensor=b.node("ReduceSum", spread, axes, keepdims=0),
+        tensor=b.reshape(b.sum_taps(spread, products.carrier, taps), shape),
         shape=shape,
         low=min(-reach.magnitude, 0),
         high=reach.magnitude,

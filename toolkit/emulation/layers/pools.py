@@ -111,7 +111,7 @@ def window_total(b: Builder, x: Value, window: Window, accum: Precision, *, tree
     if is_plain(x.fraction_bits, low, high, accum):
         whole = b.plain(b.widen(rows, low, high))
         split = b.reshape(str(whole.tensor), (*window.out, taps, channels))
-        tensor = b.node("ReduceSum", split, b.constant([len(shape)], np.int64), keepdims=0)
+        tensor = b.reshape(b.sum_taps(split, whole.carrier, taps), shape)
         return b.cast(whole.change(tensor=tensor, shape=shape, low=low, high=high), accum)
     whole = b.plain(rows)
     parts = [whole.change(tensor=tap_slice(b, whole, tap, channels), shape=shape) for tap in range(taps)]

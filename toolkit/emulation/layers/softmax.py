@@ -130,7 +130,8 @@ def row_sum(b: Builder, x: Value, accum: Precision) -> Value:
     low, high = min(x.low, 0) * width, max(x.high, 0) * width
     if is_plain(x.fraction_bits, low, high, accum):
         whole = b.plain(b.widen(x, low, high))
-        tensor = b.node("ReduceSum", str(whole.tensor), b.constant([-1], np.int64), keepdims=1)
+        tensor = b.sum_taps(b.reshape(str(whole.tensor), (*x.shape, 1)), whole.carrier, width)
+        tensor = b.reshape(tensor, (*x.shape[:-1], 1))
         return b.cast(whole.change(tensor=tensor, shape=(*x.shape[:-1], 1), low=low, high=high), accum)
     done = b.plain(x)
     return tree_sum(b, [column(b, done, index) for index in range(width)], accum)
