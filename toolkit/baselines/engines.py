@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.baselines import timing
 from toolkit.baselines.evaluation import evaluate
-from toolkit.errors import ModelError, ToolNotFound, choose
+from toolkit.errors import ConfigError, ModelError, ToolNotFound, choose
 from toolkit.records import Array, BaselineRecord, Dataset, Figure, TrainRecord
 from toolkit.store import package_versions
 
@@ -112,6 +112,9 @@ def measure_baseline(
     provider = choose(f"provider of {engine}", provider or chosen.providers[0], chosen.providers)
     choose("missing", missing, ("error", "row"))
     batches = (1, EVALUATION_BATCH) if batch is None else (batch,) if isinstance(batch, int) else tuple(batch)
+    for what, values in (("batch", batches), ("repeats", (repeats,))):
+        if not values or min(values) < 1:
+            raise ConfigError(f"{what} must be at least 1, got {', '.join(map(str, values)) or 'none'}")
     name = name or f"{engine} {precision} {provider}"
     live = model.model if isinstance(model, TrainRecord) else model
     fitting(live, dataset)

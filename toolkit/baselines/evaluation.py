@@ -61,9 +61,17 @@ def evaluate(
     if logits.shape[1] > 5:
         figures["top5"] = share(in_top(logits, labels, 5), source, note)
     if float_logits is not None:
-        same = chosen == np.asarray(float_logits)[:n].reshape(n, -1).argmax(axis=1)
+        same = chosen == classes_of(float_logits, n)
         figures["agreement"] = share(same, source, f"same class as the float model; {note}")
     return Evaluation(engine, n, total, test_digest, figures, confusion(labels, chosen, len(class_names)), class_names)
+
+
+def classes_of(float_logits: Array, n: int) -> npt.NDArray[np.int_]:
+    """The float model's classes on the first ``n`` images; raises ``DataError`` when it judged fewer."""
+    if len(float_logits) < n:
+        raise DataError(f"agreement needs the float model's logits of {n} images, got {len(float_logits)}")
+    answered: npt.NDArray[np.int_] = np.asarray(float_logits)[:n].reshape(n, -1).argmax(axis=1)
+    return answered
 
 
 def share(hits: npt.NDArray[np.bool_], source: Source, note: str) -> Figure:

@@ -1,0 +1,45 @@
+"""Kernels of a Keras model: counts by hand, what fuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.baselines import count_macs, kernels
+from toolkit.baselines.workload import fused_names
+from toolkit.zoo import build_model
+
+
+def test_macs_by_hand(model: Any) -> None:
+    assert count_macs(model) == 10 * 10 * 8 * 9 + 3 * 3 * 8 * (9 * 8) + 72 * 4
+
+
+def test_conv_norm_relu_is_one_kernel(model: Any) -> None:
+    found = kernels(model)
+    assert [item.name for item in found] == ["conv1", "pool1", "conv2", "logits"]
+    assert fused_names(found) == ("conv1 + bn1 + relu1", "conv2 + conv2:relu")
+
+
+def test_a_depthwise_block_counts_both_halves() -> None:
+    import keras
+
+    built = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.SeparableConv2D(6, 3, padding="same")])
+    split = keras.Sequential(
+        [keras.Input((8, 8, 4)), keras.layers.DepthwiseConv2D(3, padding="same"), keras.layers.Conv2D(6, 1)]
+    )
+    assert count_macs(built) == count_macs(split) == 64 * 4 * 9 + 64 * 4 * 6
+
+
+def test_an_added_branch_is_read_as_well() -> None:
+    import keras
+
+    entry = keras.Input((4, 4, 2))
+    one = keras.layers.Conv2D(2, 1, name="one")(entry)
+    built = keras.Model(entry, keras.layers.Add()([one, entry]))
+    (kernel,) = kernels(built)
+    assert kernel.input_elements == 32 + 32
+
+
+def test_the_cifar10_cnn() -> None:
+    built = build_model("cifar10_cnn", input_shape=(32, 32, 3), classes=10)
+    expected = 30 * 30 * 32 * 27 + 13 * 13 * 64 * 288 + 4 * 4 * 64 * 576 + 1024 * 64 + 640
+    assert count_macs(built) == expected
