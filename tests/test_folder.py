@@ -250,6 +250,16 @@ class TestVectors:
         assert not result.equal
         assert result.findings[0].severity == "note"
 
+    @pytest.mark.parametrize("text", ["{!s}", "{:.9g}", "{:.18e}"], ids=["shortest", "nine", "savetxt"])
+    def test_predictions_in_any_spelling(self, projects: Any, tmp_path: Path, text: str) -> None:
+        from toolkit.emulation import emulate
+
+        project = self.folder(projects, tmp_path)
+        outputs = emulate(project).predict(read_vectors(project).inputs[0])
+        lines = [" ".join(text.format(value) for value in row) + "\n" for row in outputs]
+        (project.path / "tb_data" / "tb_output_predictions.dat").write_text("".join(lines))
+        assert self.check(project)["tb_output_predictions.dat"].equal
+
     def test_logs_inside_the_vendor_folder(self, projects: Any, tmp_path: Path) -> None:
         project = self.folder(projects, tmp_path)
         self.log(project, "csim_results.log")

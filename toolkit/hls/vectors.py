@@ -136,9 +136,7 @@ def compare_reference(project: HlsProject, reference: Reference, outputs: Array,
     """One reference against the outputs on the same images."""
     images = min(len(reference.values), len(outputs))
     expected, got = reference.values[:images], outputs[:images]
-    # C++ prints so many digits; NumPy prints the shortest text that reads back as the same float32.
-    as_printed, as_float32 = printed(got, reference.digits) == expected, got.astype(np.float32) == np.float32(expected)
-    differs = ~(as_printed | as_float32)
+    differs = ~same_as_printed(expected, got, reference.digits)
     lsb = min(Precision.parse(project.graph.tensors[name].precision).lsb for name in project.graph.outputs)
     largest = float(np.max(np.abs(expected - got), initial=0.0, where=differs)) / lsb
     name = str(reference.path.relative_to(project.path))
@@ -156,7 +154,10 @@ def compare_reference(project: HlsProject, reference: Reference, outputs: Array,
 
 
 def same_as_printed(expected: Array, got: Array, digits: int) -> Array:
-    """Where numbers read from text are what ``got`` prints as: with so many digits, or as the shortest float32."""
+    """Where numbers read from text are what ``got`` prints as.
+
+    C++ prints so many digits; NumPy prints the shortest text that reads back as the same float32.
+    """
     rounded = np.char.mod(f"%.{digits}g", got).astype(np.float64)
     same: Array = (rounded == expected) | (got.astype(np.float32) == expected.astype(np.float32))
     return same
