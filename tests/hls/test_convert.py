@@ -149,7 +149,7 @@ def test_the_combination_hls4ml_computes_wrongly_is_refused(kernel: int) -> None
     factor = 2 * 2 * kernel * kernel
     convert(model, HlsConfig(strategy="Resource", reuse_factor=factor, io_type="io_stream"))
     wrong = HlsConfig(strategy="Resource", reuse_factor=factor, io_type="io_parallel")
-    with pytest.raises(ConfigError, match="above it hls4ml 1.3.0 computes convolutions wrongly"):
+    with pytest.raises(ConfigError, match=r"above it hls4ml 1.3.0 computes convolutions wrongly"):
         convert(model, wrong)
     taken = convert(model, wrong.change(invalid_reuse_factor="nearest")).graph.layer("conv").attributes["reuse_factor"]
     assert taken == 2 * kernel * kernel
@@ -164,7 +164,7 @@ def test_nan_weights_are_refused() -> None:
     model = dense_model()
     layer = model.get_layer("hidden")
     layer.kernel.assign(np.full(layer.kernel.shape, np.nan))
-    with pytest.raises(ModelError, match="'hidden'.*NaN"):
+    with pytest.raises(ModelError, match=r"'hidden'.*NaN"):
         convert(model, HlsConfig())
 
 
@@ -179,12 +179,12 @@ def test_unsupported_layers_are_all_named() -> None:
 def test_padded_pooling_is_refused() -> None:
     x = i = keras.Input((5, 5, 2), name="image")
     x = QActivation(quantized_relu(8, 0), name="quantizer")(x)
-    with pytest.raises(UnsupportedLayer, match="'pool'.*padding"):
+    with pytest.raises(UnsupportedLayer, match=r"'pool'.*padding"):
         convert(keras.Model(i, K.MaxPooling2D(2, padding="same", name="pool")(x)), HlsConfig())
 
 
 def test_a_scale_that_is_no_power_of_two_is_refused() -> None:
-    with pytest.raises(ModelError, match="'hidden'.*no power of two"):
+    with pytest.raises(ModelError, match=r"'hidden'.*no power of two"):
         convert(dense_model(alpha="auto"), HlsConfig())
 
 

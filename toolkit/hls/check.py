@@ -175,7 +175,7 @@ def reason(layer: Layer, graph: Graph, model: Any, expected: Array, got: Array) 
         remedy = f"leave the type of {layer.name}'s weights to their quantizer"
         cause = f"{count}: {changed} of the project are not the model's; their type holds fewer bits"
         return Finding("error", layer.name, "weights", cause, remedy)
-    for test in (input_reason, overflow_reason, accumulator_reason, table_reason, rounding_reason, float_reason):
+    for test in (input_reason, table_reason, overflow_reason, accumulator_reason, rounding_reason, float_reason):
         found = test(layer, graph, wanted, result)
         if found is not None:
             rule, cause, remedy = found
@@ -234,7 +234,7 @@ def overflow_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision
 
 
 def accumulator_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
-    if "accum_t" not in layer.types or not layer.inputs:
+    if "accum_t" not in layer.types or "weight" not in layer.weights:
         return None
     accumulator = Precision.parse(layer.types["accum_t"])
     needed = needed_fraction_bits(layer, graph)
@@ -255,9 +255,8 @@ def accumulator_reason(layer: Layer, graph: Graph, wanted: Array, result: Precis
 
 def needed_fraction_bits(layer: Layer, graph: Graph) -> int:
     """Fraction bits of a product of input and weight."""
-    value = Precision.parse(graph.tensors[layer.inputs[0]].precision).fraction_bits
-    weight = layer.weights.get("weight")
-    return value + (Precision.parse(weight.precision).fraction_bits if weight else 0)
+    value = Precision.parse(graph.tensors[layer.inputs[0]].precision)
+    return value.fraction_bits + Precision.parse(layer.weights["weight"].precision).fraction_bits
 
 
 def table_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
