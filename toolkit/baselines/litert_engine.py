@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Iterator
@@ -63,20 +64,22 @@ def calibration(dataset: Dataset) -> Iterator[list[Array]]:
         yield [image[None]]
 
 
-class silenced:  # noqa: N801
-    """Keep the converter's and MLIR's lines, written by C++ to the file descriptors, off the terminal."""
-
-    def __enter__(self) -> None:
-        self.null = os.open(os.devnull, os.O_WRONLY)
-        self.kept = [os.dup(stream) for stream in (1, 2)]
-        for stream in (1, 2):
-            os.dup2(self.null, stream)
-
-    def __exit__(self, *reason: object) -> None:
-        for stream, kept in zip((1, 2), self.kept, strict=True):
-            os.dup2(kept, stream)
-            os.close(kept)
-        os.close(self.null)
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep the converter's warnings and MLIR's lines, written by C++ to the file descriptors, off the terminal."""
+    kept = [os.dup(stream) for stream in (1, 2)]
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for stream in (1, 2):
+                os.dup2(null, stream)
+            yield
+    finally:
+        for stream, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, stream)
+            os.close(copy)
+        os.close(null)
 
 
 def litert_runner(content: bytes, model: keras.Model, request: Request) -> Runner:
@@ -116,8 +119,7 @@ def open_interpreter(content: bytes, threads: int) -> Any:
     """TensorFlow 2.21 still carries the interpreter; it only warns that it will move to ai-edge-litert."""
     import tensorflow as tf
 
-    with warnings.catch_warnings(), silenced():
-        warnings.simplefilter("ignore")
+    with silenced():
         interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()
     return interpreter
