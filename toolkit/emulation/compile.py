@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from toolkit.emulation.builder import CARRIERS, HALFLESS, ONNX_TYPE, Builder, Tally
 from toolkit.emulation.layers import LOWERINGS
@@ -27,6 +27,7 @@ class Result:
     output: str
     shape: tuple[int, ...]
     fraction_bits: int
+    carrier: Carrier
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ def put_out(b: Builder, op: Op, value: Value) -> Result:
     """A layer's integers as a graph output."""
     done = b.plain(b.regrid(b.channels_last(value), op.result.fraction_bits))
     output = b.node("Identity", str(done.tensor))
-    return Result(op.name, output, op.shape, done.fraction_bits)
+    return Result(op.name, output, op.shape, done.fraction_bits, done.carrier)
 
 
 def make_model(program: Program, b: Builder, results: tuple[Result, ...]) -> ModelProto:
@@ -118,8 +119,10 @@ def make_model(program: Program, b: Builder, results: tuple[Result, ...]) -> Mod
         for op in program.ops
         if name in op.outputs
     ]
-    names = [result.output for result in results] + [tally.output for tally in b.tallies]
-    outputs = [ValueInfoProto(name=name) for name in names]
+    outputs = [
+        helper.make_tensor_value_info(result.output, ONNX_TYPE[result.carrier], ["images", *result.shape])
+        for result in results
+    ] + [helper.make_tensor_value_info(tally.output, TensorProto.FLOAT, []) for tally in b.tallies]
     graph = helper.make_graph(b.nodes, "program", inputs, outputs, b.initializers())
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="toolkit"

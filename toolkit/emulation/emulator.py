@@ -44,7 +44,7 @@ class Emulator:
     range proof chose.
     """
 
-    engine: str = "emulation"
+    engine: str = "emulation"  # what computes the bits, as ``CsimLibrary.engine`` says
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
