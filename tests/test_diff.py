@@ -152,3 +152,17 @@ def test_runs(base: HlsProject, model: Any, tmp_path: Path) -> None:
     assert not result.equal
     with pytest.raises(HlsError, match="a run and a project"):
         diff(tmp_path / "before", base)
+
+
+def test_figures_of_two_reports(base: HlsProject, tmp_path: Path) -> None:
+    from toolkit.comparison import Comparison, write_report
+    from toolkit.records import Figure, Implementation
+
+    for run, accuracy in {"before": 0.9, "after": 0.95}.items():
+        shutil.copytree(base.path, tmp_path / run / "projects" / "same")
+        figures = {"accuracy": Figure(accuracy, "fraction", "csim"), "dsp": Figure(12, "DSP", "model")}
+        row = Implementation("same", "fpga", figures, test_digest="0" * 16)
+        write_report(Comparison((row,), test_digest="0" * 16), tmp_path / run / "report")
+    result = diff(tmp_path / "before", tmp_path / "after")
+    assert isinstance(result, RunDiff)
+    assert [str(change) for change in result.figures] == ["same: accuracy: 0.9 fraction (csim) -> 0.95 fraction (csim)"]
