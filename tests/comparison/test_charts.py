@@ -9,7 +9,7 @@ from stage_records import baseline, evaluation, fpga, missing, mixed
 
 from toolkit.comparison import compare, implementation_from
 from toolkit.comparison.charts import charts
-from toolkit.comparison.drawing import svg
+from toolkit.comparison.drawing import Chart, svg
 from toolkit.comparison.labels import Box, placed
 
 ALL = {
@@ -27,8 +27,13 @@ ALL = {
 }
 
 
-def test_every_chart_is_there_for_a_full_comparison() -> None:
-    assert set(charts(compare(mixed()))) == ALL
+@pytest.fixture(scope="module")
+def full() -> dict[str, Chart]:
+    return charts(compare(mixed()))
+
+
+def test_every_chart_is_there_for_a_full_comparison(full: dict[str, Chart]) -> None:
+    assert set(full) == ALL
 
 
 @pytest.mark.parametrize(
@@ -45,8 +50,8 @@ def test_charts_without_data_are_left_out(records: list[object], expected: set[s
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
-def test_every_mark_tells_its_figures(name: str) -> None:
-    drawn = svg(charts(compare(mixed()))[name])
+def test_every_mark_tells_its_figures(name: str, full: dict[str, Chart]) -> None:
+    drawn = svg(full[name])
     assert 'role="graphics-symbol"' in drawn
     told = {
         "accuracy_bits": "cnn q6; Weights: 6 bits (counted); Accuracy:",

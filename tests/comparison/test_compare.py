@@ -16,6 +16,7 @@ from toolkit.comparison import compare, implementation_from, judge
 from toolkit.comparison.compare import dominates, pareto
 from toolkit.config import HlsConfig
 from toolkit.errors import ComparisonError
+from toolkit.hls.reports import CsynthReport, ModuleReport, UtilizationReport, VendorReports
 from toolkit.records import Dataset, Figure, Graph, HlsProject, Implementation, Layer, Tensor, Weight
 
 
@@ -119,6 +120,17 @@ class TestFigures:
         row = implementation_from(estimate(8), measured)
         assert row.figures["lut"].source == "csynth"
         assert row.figures["lut_model"].source == "model"
+
+    def test_reports_of_a_vendor_take_the_place_of_estimates(self) -> None:
+        module = ModuleReport("top", latency_max=500, interval_max=400, lut=1000, dsp=3)
+        csynth = CsynthReport("Vitis HLS 2023.2", "part", 5.0, None, module, {"lut": 50_000})
+        placed = UtilizationReport("Routed", "part", "Vivado 2023.2", lut=600, ff=1, bram_18k=2, dsp=3, uram=0)
+        row = implementation_from(estimate(8), VendorReports(csynth=csynth, utilization=placed))
+        assert (row.figures["latency_us"].value, row.figures["latency_us"].source) == (2.5, "csynth")
+        assert (row.figures["lut"].value, row.figures["lut"].source) == (600, "vsynth")
+        assert row.figures["lut_csynth"].value == 1000
+        assert row.figures["lut_percent"].value == 2
+        assert row.figures["energy_uj"].source == "model"
 
     def test_whole_test_split_goes_before_a_better_engine(self) -> None:
         row = implementation_from(evaluation(0.9, "csim", images=50), evaluation(0.8, "emulation"))

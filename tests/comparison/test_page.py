@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from stage_records import HOSTILE, baseline, check, estimate, fpga, missing
+from stage_records import HOSTILE, baseline, check, estimate, missing
 
 from toolkit.comparison import compare, implementation_from, write_report
 

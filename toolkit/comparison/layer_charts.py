@@ -137,7 +137,7 @@ def layer_value(
         "layer": layer,
         "value": value,
         "index": order.index(layer),
-        "tip": f"{row.name}; {layer}; {column.title}: {column.text(value)} {column.unit} ({source})",
+        "tip": f"{row.name}; {layer}; {column.title}: {column.text(value)} {column.unit} ({source})".replace("  ", " "),
     }
 
 

@@ -23,7 +23,9 @@ from toolkit.comparison.design import (
     model_figures,
     train_view,
 )
+from toolkit.comparison.reported import reported_figures
 from toolkit.errors import ComparisonError
+from toolkit.hls.reports import VendorReports
 from toolkit.records import (
     Array,
     BaselineRecord,
@@ -78,8 +80,8 @@ def contribution(part: Any) -> Contribution:
         found = contribution(subject(part))
         return replace(found, facts={**found.facts, "engine": engine_of(part)})
     raise ComparisonError(
-        "compare takes TrainRecord, HlsProject, CsimLibrary, Emulator, CheckResult, Estimate, Evaluation, "
-        f"BaselineRecord and Implementation, got {type(part).__name__}"
+        "compare takes TrainRecord, HlsProject, CsimLibrary, Emulator, CheckResult, Estimate, VendorReports, "
+        f"Evaluation, BaselineRecord and Implementation, got {type(part).__name__}"
     )
 
 
@@ -132,6 +134,12 @@ def from_estimate(part: Estimate) -> Contribution:
     facts = {"fits": "yes" if part.fits else "no"}
     figures = {**part.figures, **{key: figure for key, figure in figures.items() if figure is not None}}
     return Contribution(figures, facts, (part,), None, None, "fpga", part.project_digest)
+
+
+@contribution.register
+def from_reports(part: VendorReports) -> Contribution:
+    facts = {"tool": part.csynth.tool_version} if part.csynth else {}
+    return Contribution(merged(reported_figures(part)), facts, (), None, None, "fpga")
 
 
 @contribution.register
