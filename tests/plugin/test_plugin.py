@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -63,10 +62,8 @@ def suite(pytester: pytest.Pytester, models: Path) -> pytest.Pytester:
 
 
 def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    """pytest in this process, without plugins that would want the outer suite's state."""
-    found = {entry.name for entry in entry_points(group="pytest11")}
-    load = () if "toolkit" in found else ("-p", "toolkit.pytest_plugin")
-    return suite.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", *load, *arguments)
+    """pytest in this process, with the plugin as its entry point brings it."""
+    return suite.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
 
 
 def golden_with(suite: pytest.Pytester, project: str = "other", change: float = 0.0) -> Path:
