@@ -113,6 +113,12 @@ def accuracy_sentence(comparison: Comparison, designs: Sequence[Implementation])
     return f"{text}, {way} {aside(reference, 'accuracy')}."
 
 
+def worth_showing(comparison: Comparison, designs: Sequence[Implementation]) -> list[Implementation]:
+    """Designs that keep accuracy; where none does, the most accurate; where none was judged, all."""
+    top = best(designs, "accuracy")
+    return accurate(comparison, designs) or ([top] if top else list(designs))
+
+
 def choice_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
     """The cheapest design that keeps accuracy within ``CLOSE`` of float (or of the best design)."""
     judged = [row for row in designs if "accuracy" in row.figures]
@@ -143,7 +149,7 @@ def saving(cheap: Implementation, top: Implementation, key: str) -> str:
 
 def engine_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
     """The fastest accurate design against the fastest engine at batch 1."""
-    fast = best(accurate(comparison, designs) or designs, "latency_us")
+    fast = best(worth_showing(comparison, designs), "latency_us")
     engines = [row for row in comparison.rows if row.family == "baseline"]
     measured = [row for row in engines if source_of(row, "latency_us") not in (None, "model")]
     engine = best(measured or engines, "latency_us")
@@ -195,14 +201,16 @@ def listing(names: Sequence[str], most: int = 6) -> str:
 def cards(comparison: Comparison, designs: Sequence[Implementation]) -> tuple[Card, ...]:
     """The winners among FPGA designs that keep accuracy, or among all rows where there is no design."""
     close = accurate(comparison, designs)
-    costs = close or designs or comparison.rows
+    costs = worth_showing(comparison, designs) or comparison.rows
     among = f"within {CLOSE * 100:g} point" if close and len(close) < len(designs) else ""
+    if designs and not close and len(costs) < len(designs):
+        among = "of the most accurate"
     wanted = (
         ("Most accurate", "accuracy", designs or comparison.rows),
-        ("Lowest latency", "latency_us", costs),
-        ("Fewest LUT", "lut", costs),
-        ("Least energy", "energy_uj", costs),
-        ("Smallest weights", "weight_bytes", costs),
+        ("Lowest latency" if len(costs) > 1 else "Latency", "latency_us", costs),
+        ("Fewest LUT" if len(costs) > 1 else "LUT", "lut", costs),
+        ("Least energy" if len(costs) > 1 else "Energy", "energy_uj", costs),
+        ("Smallest weights" if len(costs) > 1 else "Weights", "weight_bytes", costs),
     )
     found = [card(label, key, row, among) for label, key, rows in wanted if (row := best(rows, key))]
     return tuple(found[:4])

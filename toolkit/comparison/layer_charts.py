@@ -34,15 +34,22 @@ def chosen_designs(comparison: Comparison, kind: type[Any]) -> list[Implementati
         return rows
     front = {name for names in comparison.fronts().values() for name in names}
     keep = recommended(comparison)
-    ranked = sorted(rows, key=lambda row: (row is not keep, row.name not in front))
+    ranked = sorted(rows, key=lambda row: (row is not keep, row.name not in front, -accuracy_of(row)))
     kept = {id(row) for row in ranked[:MANY]}
     return [row for row in rows if id(row) in kept]
+
+
+def accuracy_of(row: Implementation) -> float:
+    figure = row.figures.get("accuracy")
+    return figure.value if figure else 0.0
 
 
 def shown_of(comparison: Comparison, shown: int, kind: type[Any]) -> str:
     """A sentence where not all designs are shown."""
     total = sum(1 for row in comparison.rows if part_of(row, kind))
-    return "" if shown == total else f" Shown: {shown} of {total} designs, those on a Pareto front first."
+    return (
+        "" if shown == total else f" Shown: {shown} of {total} designs, those on a Pareto front and the most accurate."
+    )
 
 
 def layers(key: str, name: str, title: str, what: str) -> Draw:

@@ -105,15 +105,15 @@ def scatter(comparison: Comparison, key: str, name: str, title: str, caption: st
     scale_y = alt.Scale(domain=list(y_domain), nice=False, zero=False)
     x = alt.X("x:Q", title=column.heading, scale=scale_x, axis=cost_axis(x_domain, log, width))
     y = alt.Y("y:Q", title="Accuracy (%)", scale=scale_y, axis=alt.Axis(tickCount=6))
-    base = alt.Chart(data(values))
+    base, spans = alt.Chart(data(values)), alt.Chart(data(with_spans(values)))
     layers: list[Any] = [
         alt.Chart(data(front_steps(values)))
         .mark_line(interpolate="step-after", strokeDash=[5, 4], strokeWidth=1.5, color=GREY, aria=False)
         .encode(x=x, y=y),
-        base.mark_rule(strokeWidth=1.2, opacity=0.55, aria=False).encode(
+        spans.mark_rule(strokeWidth=1.2, opacity=0.55, aria=False).encode(
             x="x_low:Q", x2="x_high:Q", y=y, color=family_colour(values)
         ),
-        base.mark_rule(strokeWidth=1.2, opacity=0.35, aria=False, clip=True).encode(
+        spans.mark_rule(strokeWidth=1.2, opacity=0.35, aria=False, clip=True).encode(
             x=x, y="y_low:Q", y2="y_high:Q", color=family_colour(values)
         ),
         base.mark_point(filled=True, size=95, opacity=1, stroke="white", strokeWidth=0.8).encode(
@@ -134,6 +134,11 @@ def cost_axis(x_domain: tuple[float, float], log: bool, width: int) -> Any:
     steps = (1, 2, 5) if len(decades) * 3 <= width // 40 else (1,)
     ticks = [step * 10.0**decade for decade in decades for step in steps]
     return alt.Axis(values=[tick for tick in ticks if x_domain[0] <= tick <= x_domain[1]], format="~s")
+
+
+def with_spans(values: Values) -> Values:
+    """Points whose intervals are drawn: all, or those on the front when there are many (tooltips tell the rest)."""
+    return values if len(values) <= MANY else [value for value in values if value["front"]]
 
 
 def max_ratio(values: Values) -> float:
@@ -278,9 +283,9 @@ def bits(comparison: Comparison, width: int) -> Chart | None:
         rule = alt.Chart(data([label]))
         layers.append(rule.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5, aria=False).encode(y=y))
         layers.append(rule.mark_text(align="right", dy=-8, fontSize=11, aria=False).encode(x=x, y=y, text="text:N"))
-    base = alt.Chart(data(values))
+    base, spans = alt.Chart(data(values)), alt.Chart(data(with_spans(values)))
     layers += [
-        base.mark_rule(strokeWidth=1.2, opacity=0.5, clip=True, aria=False).encode(
+        spans.mark_rule(strokeWidth=1.2, opacity=0.5, clip=True, aria=False).encode(
             x=x, y=alt.Y("y_low:Q"), y2="y_high:Q", color=family_colour(values)
         ),
         base.mark_point(filled=True, size=95, opacity=1, stroke="white", strokeWidth=0.8).encode(
