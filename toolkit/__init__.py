@@ -32,12 +32,13 @@ PUBLIC = {
     "toolkit.data": ("load_dataset",),
     "toolkit.zoo": ("build_model", "load_model"),
     "toolkit.training": ("fold", "quantize", "train"),
-    "toolkit.hls": ("build_csim", "check", "load_project", "write_project"),
-    "toolkit.emulation": ("emulate",),
+    "toolkit.hls": ("build_csim", "check", "lint", "load_project", "open_project", "write_project"),
+    "toolkit.emulation": ("emulate", "prove"),
     "toolkit.estimation": ("estimate",),
     "toolkit.baselines": ("measure_baseline",),
-    "toolkit.comparison": ("compare", "write_report"),
+    "toolkit.comparison": ("compare", "diff", "load_comparison", "write_report"),
     "toolkit.pipeline": ("run_design",),
+    "toolkit.sweep": ("sweep",),
 }
 HOME = {name: module for module, names in PUBLIC.items() for name in names}
 

@@ -243,6 +243,11 @@ class CheckResult:
     compared: tuple[str, str] = ("qkeras", "csim")
     project_digest: str | None = None  # which project was checked; joins the records of one design
 
+    @property
+    def failed(self) -> bool:
+        """Whether the bits differ from what they must equal; a note (a float model's predictions) is no failure."""
+        return not self.equal and any(finding.severity != "note" for finding in self.findings)
+
     def __str__(self) -> str:
         """One line: who was compared, how many outputs differ, by how much, where first."""
         left, right = self.compared

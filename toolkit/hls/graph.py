@@ -235,7 +235,7 @@ def load_graph(folder: Path) -> Graph:
             layers = tuple(layer_from_json(fields, arrays) for fields in content["layers"])
         tensors = {fields["name"]: tensor_from_json(fields) for fields in content["tensors"]}
         inputs, outputs = tuple(content["inputs"]), tuple(content["outputs"])
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise StoreError(f"{folder} does not hold a graph that can be read: {error}") from error
     found = graph_digest(layers, tensors, inputs, outputs)
     if found != content["digest"]:
