@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from toolkit.comparison import Comparison
     from toolkit.comparison.columns import Column
     from toolkit.estimation.beside import Beside
+    from toolkit.estimation.validation import Validation
     from toolkit.pipeline import RunResult
     from toolkit.records import (
         Array,
@@ -753,20 +754,48 @@ def show_best(answers: Sequence[Best]) -> None:
         show_figures(f"{answer.sweep.name}, point {answer.record.number}: {varied}", dict(answer.record.figures))
 
 
-BENCHES = ("emulator", "csim", "estimator", "qat", "sweep")
+BENCHES = ("emulator", "estimator", "sweep")
 
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="emulator, csim, estimator, qat or sweep.")],
-    data: Annotated[Path | None, typer.Option(help="estimator: folder of synthesis results.")] = None,
-    rule4ml: Annotated[
-        bool, typer.Option("--rule4ml", help="estimator: rule4ml's figures beside, if installed.")
-    ] = False,
+    what: Annotated[str, typer.Argument(help="emulator, estimator or sweep.")],
+    data: Annotated[Path | None, typer.Option(help="estimator: folder of synthesis results, with layers.csv.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="estimator: judge these coefficients.")] = None,
+    save: Annotated[Path | None, typer.Option(help="estimator: refit on all of --data and write it here.")] = None,
+    rule4ml: Annotated[bool, typer.Option("--rule4ml", help="estimator: rule4ml beside, where installed.")] = False,
     as_json_: AsJson = False,
 ) -> int:
-    """Measure side by side in one run: speed against csim, QKeras and ONNX Runtime; or the estimator's error."""
+    """Measure side by side in one run: speed against csim and ONNX Runtime; the estimator against synthesis."""
     from toolkit.errors import choose
 
-    choose("bench", what, BENCHES)
+    match choose("bench", what, BENCHES):
+        case "emulator":
+            start_tensorflow()
+            from toolkit.emulation.bench import bench_emulator
+
+            found: Any = bench_emulator()
+        case "sweep":
+            start_tensorflow()
+            from toolkit.sweep.bench import bench_sweep
+
+            found = bench_sweep(say=say)
+        case _:
+            found = validated(data, calibration, save, rule4ml)
+    if as_json_:
+        print_json(found)
+    else:
+        print(found)
     return 0
+
+
+def validated(data: Path | None, calibration: Path | None, save: Path | None, rule4ml: bool) -> Validation:
+    """The estimator against synthesis results; refits and saves coefficients when asked."""
+    from toolkit.estimation import calibrate, load_calibration, save_calibration, validate
+
+    if data is None:
+        raise ConfigError("bench estimator needs synthesis results: --data DIR with layers.csv and designs.csv")
+    if save:
+        save_calibration(calibrate(data), save)
+    chosen = load_calibration(calibration) if calibration else None
+    return validate(data, chosen, rule4ml=rule4ml)
