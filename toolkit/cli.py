@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from toolkit.comparison import Comparison
     from toolkit.comparison.columns import Column
+    from toolkit.emulation.bench import EmulatorBench
     from toolkit.estimation.beside import Beside
     from toolkit.estimation.validation import Validation
     from toolkit.pipeline import RunResult
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         LayerProfile,
     )
     from toolkit.sweep import Best, SweepResult
+    from toolkit.sweep.bench import SweepBench
 
 app = typer.Typer(
     help="Decide, before any hardware is touched, what a neural network will do on an FPGA.",
@@ -769,24 +771,52 @@ def bench(
     """Measure side by side in one run: speed against csim and ONNX Runtime; the estimator against synthesis."""
     from toolkit.errors import choose
 
-    match choose("bench", what, BENCHES):
-        case "emulator":
-            start_tensorflow()
-            from toolkit.emulation.bench import bench_emulator
-
-            found: Any = bench_emulator()
-        case "sweep":
-            start_tensorflow()
-            from toolkit.sweep.bench import bench_sweep
-
-            found = bench_sweep(say=say)
-        case _:
-            found = validated(data, calibration, save, rule4ml)
+    if choose("bench", what, BENCHES) == "estimator":
+        found: Any = validated(data, calibration, save, rule4ml)
+    else:
+        start_tensorflow()
+        found = bench_speed(what)
     if as_json_:
         print_json(found)
+    elif what == "estimator":
+        print(found.to_text(), end="")
+    elif what == "emulator":
+        show_emulator_bench(found)
     else:
-        print(found)
+        show_figures("sweep", dict(vars(found)))
     return 0
+
+
+def bench_speed(what: str) -> EmulatorBench | SweepBench:
+    """The benchmark of that name."""
+    if what == "sweep":
+        from toolkit.sweep.bench import bench_sweep
+
+        return bench_sweep(say=say)
+    from toolkit.emulation.bench import bench_emulator
+
+    return bench_emulator()
+
+
+def show_emulator_bench(found: EmulatorBench) -> None:
+    """Images per second side by side, seconds to the first prediction, memory, the machine's peak."""
+    rows = [
+        (
+            f"{row.model} {row.bits} bits",
+            row.engine,
+            row.cores,
+            f"{row.throughput_hz.value:,.1f}",
+            f"{row.emulator_times_faster:,.1f}",
+            f"{row.peak_percent:.1f}",
+        )
+        for row in found.rows
+    ]
+    columns = ("model", "engine", "cores", "images/s", "emulator is x times faster", "% of peak")
+    show_table("emulator, side by side (measured)", columns, rows)
+    first = {f"first prediction, {name}": figure for name, figure in found.first_prediction_s.items()}
+    memory = {"memory above 10,000 images": found.memory_mib, "float32 matrix product, peak": found.peak_gflops}
+    show_figures("emulator", {**first, **memory})
+    print(", ".join(f"{name} {text}" for name, text in found.environment.items()))
 
 
 def validated(data: Path | None, calibration: Path | None, save: Path | None, rule4ml: bool) -> Validation:
