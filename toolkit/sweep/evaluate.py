@@ -46,6 +46,12 @@ RECORDED = (
 COUNTED = ("ebops", "bops", "weight_bytes")
 
 
+@functools.cache
+def versions() -> str:
+    """Digest of the versions of what decides bits and figures."""
+    return digest(package_versions())
+
+
 def evaluate_point(point: Point, bar: Sequence[float] = ()) -> PointRecord:
     """Everything a sweep wants to know of a design; raises the stages' errors.
 
@@ -97,17 +103,17 @@ def dataset_of(settings: str) -> Dataset:
 
 def origin_of(point: Point, dataset: Dataset) -> str:
     """Digest of what decides the float model."""
-    path = point.file.model.path
-    content = path.read_bytes() if path else b""
-    return digest("float", dataset.digest, point.file.model, content, point.file.train, package_versions())
+    file = point.file
+    content = file.model.path.read_bytes() if file.model.path else b""
+    settings = [file.model.model_dump_json(), file.train.model_dump_json(exclude={"progress", "checkpoint"})]
+    return digest("float", dataset.digest, content, settings, versions())
 
 
 def converted(point: Point, dataset: Dataset, bar: Sequence[float]) -> tuple[Graph, Mapping[str, Any]]:
     """The graph of a point's model, and facts about the training; from the worker or the store if known."""
     config = conversion_config(point.design.hls)
-    design = point.design
     origin = origin_of(point, dataset)
-    key = digest("graph", origin, design.quantization, design.qat, config, point.split, point.images)
+    key = digest("graph", origin, point.training, config.model_dump_json(), point.split, point.images)
     return remembered_graph(key, lambda folder: convert_into(folder, point, dataset, origin, config, bar))
 
 
@@ -243,7 +249,7 @@ def remembered_number(key: str, make: Callable[[], float]) -> float:
 def emulated_accuracy(graph: Graph, dataset: Dataset, point: Point) -> Figure:
     """Fraction of the sweep's images that the design classifies correctly, bit for bit as csim would."""
     count = min(point.images, len(dataset.labels(point.split)))
-    key = digest("emulated", graph.digest, dataset.digest, point.split, count, package_versions())
+    key = digest("emulated", graph.digest, dataset.digest, point.split, count, versions())
 
     def emulate_now() -> float:
         from toolkit.emulation import emulate
