@@ -99,6 +99,8 @@ def conv(draw: Draw, x: Any) -> Any:
     name = draw.decide(draw.name("conv"), precision=draw.sums(), **keys)
     make = K.Conv2D if rank == 2 else K.Conv1D
     stride = draw.rng.randint(1, 2)
+    if draw.stream and rank == 2 and size[0] == 1 < size[1]:
+        stride = 1  # hls4ml ignores the vertical stride of a flat kernel in io_stream
     padding = draw.rng.choice(["same", "valid"])
     return make(filters, size, strides=stride, padding=padding, name=name, **weights(draw), **kernel(draw))(x)
 
