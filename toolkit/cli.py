@@ -75,13 +75,15 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        return fail("interrupted; what was finished is kept, the same command continues", 130)
+        outcome = 130
     except ToolkitError as error:
         return fail(f"{type(error).__name__}: {error}", error.exit_code)
     except MemoryError:
         return fail("not enough memory; use fewer images (--count) or a smaller batch", 2)
     except OSError as error:
         return fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
+    if outcome == 130:  # which newer typers return for Ctrl-C
+        return fail("interrupted; what was finished is kept, the same command continues", 130)
     return outcome if isinstance(outcome, int) else 0
 
 
@@ -182,7 +184,7 @@ def demo(out: Annotated[Path, typer.Option(help="Folder for models, projects and
     start_tensorflow()
     from toolkit.pipeline import demo_design, run_design
 
-    return show_run(run_design(demo_design(), out, say=say))
+    return show_run(run_design(demo_design(), out, say=say, command=f"toolkit demo --out {out}"))
 
 
 @app.command()
@@ -200,7 +202,8 @@ def run(
 
     if data_dir:
         wanted = wanted.change(dataset=wanted.dataset.change(data_dir=data_dir))
-    return show_run(run_design(wanted, out or Path("runs") / wanted.name, say=say))
+    folder = out or Path("runs") / wanted.name
+    return show_run(run_design(wanted, folder, say=say, command=f"toolkit run {design} --out {folder}"))
 
 
 def show_run(result: RunResult) -> int:

@@ -57,10 +57,13 @@ class RunResult:
         return {name: "; ".join(map(str, checks)) for name, checks in unequal.items() if checks}
 
 
-def run_design(design: DesignFile, folder: Path, *, say: Say = lambda message: None) -> RunResult:
+def run_design(
+    design: DesignFile, folder: Path, *, say: Say = lambda message: None, command: str | None = None
+) -> RunResult:
     """Train, quantize, write, prove, estimate and compare everything a design file describes.
 
-    ``folder`` receives ``projects/<design>/`` and ``report/``. ``say`` gets a line per step.
+    ``folder`` receives ``projects/<design>/`` and ``report/``. ``say`` gets a line per step; ``command``
+    is what the report names as the way to make it again.
     Raises the stages' errors; nothing half-written is left behind.
     """
     dataset = load_dataset(design.dataset)
@@ -76,7 +79,13 @@ def run_design(design: DesignFile, folder: Path, *, say: Say = lambda message: N
     for wanted in distinct_labels(design.designs):
         made = realize(wanted, trained, dataset, folder / "projects" / wanted.label, say)
         rows[wanted.label], checks[wanted.label] = [*made.records], made.checks
-    facts = {"design file": design.name, "dataset": dataset.name, "dataset from": dataset.origin}
+    facts = {
+        "design": design.name,
+        "dataset": dataset.name,
+        "dataset from": dataset.origin,
+        "test images": f"{len(dataset.y_test):,}",
+        **({"command": command} if command else {}),
+    }
     comparison = compare(rows, float_model=trained.model, facts=facts)
     report = write_report(comparison, folder / "report", title=design.name)
     return RunResult(folder, comparison, report, checks)
