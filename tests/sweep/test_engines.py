@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,17 @@ def test_a_restarted_slot_is_a_new_process() -> None:
         first = engine.submit(0, os.getpid).result(timeout=60)
         engine.restart(0)
         assert engine.submit(0, os.getpid).result(timeout=60) != first
+    finally:
+        engine.close()
+
+
+def test_a_worker_that_dies_between_jobs_is_replaced() -> None:
+    engine = LocalEngine(1)
+    try:
+        pid = engine.submit(0, os.getpid).result(timeout=60)
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(0.5)  # until the pool has noticed
+        assert engine.submit(0, os.getpid).result(timeout=60) != pid
     finally:
         engine.close()
 

@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -126,6 +126,14 @@ class LocalEngine:
         return self.workers
 
     def submit(self, slot: int, job: Job, *arguments: Any) -> Future[Any]:
+        try:
+            return self.pool(slot).submit(job, *arguments)
+        except BrokenExecutor:  # its process died while it had nothing to do
+            self.restart(slot)
+            return self.pool(slot).submit(job, *arguments)
+
+    def pool(self, slot: int) -> ProcessPoolExecutor:
+        """The slot's process, started if it is not there."""
         if slot not in self.pools:
             self.pools[slot] = ProcessPoolExecutor(
                 max_workers=1,
@@ -134,7 +142,7 @@ class LocalEngine:
                 initargs=(self.threads,),
             )
             self.pids[slot] = self.pools[slot].submit(os.getpid)
-        return self.pools[slot].submit(job, *arguments)
+        return self.pools[slot]
 
     def restart(self, slot: int) -> None:
         pool, pid = self.pools.pop(slot, None), self.pids.pop(slot, None)
