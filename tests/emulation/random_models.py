@@ -46,7 +46,7 @@ class Draw:
     def type(self, widest: int = 10, narrowest: int = 2, signed: bool | None = None) -> str:
         """A random type with at least the sign in front of the binary point."""
         is_signed = self.rng.random() < 0.75 if signed is None else signed
-        width = self.rng.randint(narrowest, widest)
+        width = self.rng.randint(narrowest, widest + (8 if self.rng.random() < 0.15 else 0))
         integer = self.rng.randint(int(is_signed), width)
         rounding, overflow = self.rng.choice(list(Rounding)), self.rng.choice(list(Overflow))
         return f"ap_{'' if is_signed else 'u'}fixed<{width},{integer},{rounding},{overflow}>"
@@ -117,6 +117,17 @@ def depthwise(draw: Draw, x: Any) -> Any:
     make = K.DepthwiseConv2D if rank == 2 else K.DepthwiseConv1D
     padding = draw.rng.choice(["same", "valid"])
     return make(size, padding=padding, name=name, **weights(draw), **kernel(draw, "depthwise_initializer"))(x)
+
+
+def separable(draw: Draw, x: Any) -> Any:
+    if len(x.shape) - 2 != draw.depthwise_rank or min(x.shape[1:-1]) < 2:
+        return x
+    filters, name = draw.rng.randint(1, 3), draw.name("separable")
+    for part in ("depthwise", "pointwise"):
+        draw.decide(f"{name}_{part}", precision=draw.sums(), strategy="Latency", reuse_factor=1)
+    make = K.SeparableConv2D if len(x.shape) == 4 else K.SeparableConv1D
+    spread = {"depthwise_initializer": "random_normal", "pointwise_initializer": "random_normal"}
+    return make(filters, 2, padding=draw.rng.choice(["same", "valid"]), name=name, **weights(draw), **spread)(x)
 
 
 def batch_norm(draw: Draw, x: Any) -> Any:
@@ -242,7 +253,7 @@ def merge(draw: Draw, x: Any) -> Any:
 
 
 ELEMENTWISE: list[Layer] = [batch_norm, relu, relu, table_activation, elu, leaky_relu, prelu, hard_activation, merge]
-SPATIAL: list[Layer] = [conv, conv, conv, depthwise, pool, pool, padding, up_sampling, cropping]
+SPATIAL: list[Layer] = [conv, conv, conv, depthwise, separable, pool, pool, padding, up_sampling, cropping, permute]
 
 
 def grow(draw: Draw, x: Any, steps: int) -> Any:
@@ -256,7 +267,7 @@ def grow(draw: Draw, x: Any, steps: int) -> Any:
 
 def finish(draw: Draw, x: Any) -> Any:
     """Sometimes a dense layer and a softmax behind the rest."""
-    if len(x.shape) > 2 and draw.rng.random() < 0.7:
+    if len(x.shape) > 2 and draw.rng.random() < 0.6:
         x = draw.rng.choice([flatten, global_pool])(draw, x)
         x = dense(draw, x)
     if draw.rng.random() < 0.3 and x.shape[-1] > 1:
@@ -276,7 +287,7 @@ def one_model(rng: random.Random, io_type: str, prefix: str, depthwise_rank: int
     )
     name = draw.decide(f"{prefix}_input", precision={"result": draw.type(10, 4)})
     start = keras.Input(shape, name=name)
-    x = grow(draw, start, rng.randint(1, 3))
+    x = grow(draw, start, rng.randint(1, 4))
     x = finish(draw, x)
     if x is start or len(draw.layers) < 2:
         x = relu(draw, x)
