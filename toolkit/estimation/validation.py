@@ -264,7 +264,8 @@ def hls4ml_estimate(sample: Sample, quantity: str) -> float | None:
     return None
 
 
-RULE4ML_BOARDS = {"xc7z020": "pynq-z2", "xczu9eg": "zcu102", "xcu200": "alveo-u200", "xcu250": "alveo-u200"}
+RULE4ML_BOARDS = {"xc7z020": "pynq-z2", "xczu9eg": "zcu102", "xcu200": "alveo-u200", "xcu250": "alveo-u250"}
+RULE4ML_ROWS = 50  # about as many are asked, evenly spaced: it takes seconds per row
 RULE4ML_QUANTITIES = {
     "dsp": "DSP",
     "lut": "LUT",
@@ -276,7 +277,7 @@ RULE4ML_QUANTITIES = {
 
 
 def rule4ml_estimates(samples: Sequence[Sample]) -> list[Judged]:
-    """rule4ml's predictions for the single dense layers it covers; a U250 is asked for as the U200 it knows.
+    """rule4ml's predictions for the single dense layers it covers; its networks were whole, not single layers.
 
     Raises ``ToolNotFound`` when rule4ml cannot be imported.
     """
@@ -290,11 +291,49 @@ def rule4ml_estimates(samples: Sequence[Sample]) -> list[Judged]:
         ) from error
     estimator = wrappers.MultiModelWrapper()
     estimator.load_default_models()
+    groups: dict[tuple[int, int, str], list[Sample]] = {}
+    covered = [sample for sample in samples if rule4ml_covers(sample)]
+    for sample in covered[:: max(1, len(covered) // RULE4ML_ROWS)]:
+        stage = sample.row.stage
+        groups.setdefault((stage.n_in, stage.n_out, ".".join(map(str, sample.row.tool.version))), []).append(sample)
     judged: list[Judged] = []
-    for sample in samples:
-        found = rule4ml_prediction(sample, estimator, keras)
-        judged += judge([sample], looked_up(found), tuple(found))
+    for (inputs, outputs, version), members in groups.items():
+        model = keras.Sequential([keras.layers.Dense(outputs)])
+        model.build((None, inputs))
+        for sample, found in zip(members, rule4ml_predictions(members, model, version, estimator), strict=True):
+            judged += judge([sample], looked_up(found), tuple(found))
     return judged
+
+
+def rule4ml_covers(sample: Sample) -> bool:
+    """Whether a row is a dense layer alone, on a board and with a strategy that rule4ml was trained on."""
+    row, stage = sample.row, sample.row.stage
+    alone = stage.kind == "dense" and not stage.stream and not row.in_network
+    return alone and rule4ml_board(row.part) is not None and stage.strategy in ("latency", "resource")
+
+
+def rule4ml_board(part: str) -> str | None:
+    """rule4ml's name of the board with a part."""
+    return next((name for prefix, name in RULE4ML_BOARDS.items() if part.startswith(prefix)), None)
+
+
+def rule4ml_predictions(samples: Sequence[Sample], model: Any, version: str, estimator: Any) -> list[dict[str, float]]:
+    """rule4ml's figures for rows of one shape and tool version, by our names, in the order of the rows."""
+    configs = [rule4ml_config(sample) for sample in samples]
+    distinct = list({repr(config): config for config in configs}.values())
+    table = estimator.predict(model, hls_configs=distinct, hls4ml_versions="0.8.1", vivado_versions=version)
+    keys = zip(table["Board"], table["Strategy"], table["Precision"], table["Reuse Factor"], strict=True)
+    lines: dict[tuple[Any, ...], Mapping[str, Any]] = dict(zip(keys, table.to_dict("records"), strict=True))
+    found = [lines[(config["board"], *config["model"].values())] for config in configs]
+    return [{ours: float(line[name]) for ours, name in RULE4ML_QUANTITIES.items() if name in line} for line in found]
+
+
+def rule4ml_config(sample: Sample) -> dict[str, Any]:
+    """What rule4ml asks of an HLS configuration."""
+    stage = sample.row.stage
+    precision = f"ap_fixed<{stage.weight_bits}, {stage.weight_bits - stage.weight_fraction}>"
+    model = {"strategy": stage.strategy, "precision": precision, "reuse_factor": stage.reuse_factor}
+    return {"board": rule4ml_board(sample.row.part), "model": model}
 
 
 def looked_up(figures: Mapping[str, float]) -> Callable[[Sample, str], float | None]:
@@ -304,27 +343,6 @@ def looked_up(figures: Mapping[str, float]) -> Callable[[Sample, str], float | N
         return figures.get(quantity)
 
     return answer
-
-
-def rule4ml_prediction(sample: Sample, estimator: Any, keras: Any) -> dict[str, float]:
-    """rule4ml's figures for one row, by our names; empty where it has no board or model."""
-    stage, row = sample.row.stage, sample.row
-    board = next((name for part, name in RULE4ML_BOARDS.items() if row.part.startswith(part)), None)
-    if board is None or stage.kind != "dense" or stage.stream or row.in_network:
-        return {}
-    inputs = keras.Input((stage.n_in,))
-    model = keras.Model(inputs, keras.layers.Dense(stage.n_out)(inputs))
-    config = {
-        "board": board,
-        "strategy": stage.strategy,
-        "precision": f"ap_fixed<{stage.weight_bits}, {stage.weight_bits - stage.weight_fraction}>",
-        "reuse_factor": stage.reuse_factor,
-    }
-    table = estimator.predict(model, [config])
-    if table.empty:
-        return {}
-    line: Mapping[str, Any] = table.iloc[0]
-    return {ours: float(line[theirs]) for ours, theirs in RULE4ML_QUANTITIES.items() if theirs in line}
 
 
 # Streamed designs ---------------------------------------------------------------------------------
