@@ -145,6 +145,7 @@ def validate(
     notes = (
         f"{len(seen)} rows of {len({sample.row.network for sample in seen})} networks; {left_out} rows left out "
         "(weights unknown, development branches, HGQ, modules inside layers)",
+        *((RULE4ML_NOTE,) if rule4ml else ()),
         *missed(scores),
     )
     method = (
@@ -266,6 +267,10 @@ def hls4ml_estimate(sample: Sample, quantity: str) -> float | None:
 
 RULE4ML_BOARDS = {"xc7z020": "pynq-z2", "xczu9eg": "zcu102", "xcu200": "alveo-u200", "xcu250": "alveo-u250"}
 RULE4ML_ROWS = 50  # about as many are asked, evenly spaced: it takes seconds per row
+RULE4ML_NOTE = (
+    f"rule4ml was asked about {RULE4ML_ROWS} or so evenly spaced dense layers; it learned from whole generated "
+    "networks, so a layer alone is not what it is best at"
+)
 RULE4ML_QUANTITIES = {
     "dsp": "DSP",
     "lut": "LUT",
