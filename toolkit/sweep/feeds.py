@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 BUNCH = 64  # points a job may carry; it returns earlier when its time is up
 HISTORIES = 4  # finished trainings before one may be stopped
 DEFAULT_POINTS = 100
-REPEATS = 200  # proposals in a row of points already known, after which a search is exhausted
+REPEATS = 50  # proposals in a row of points already known, after which the sampler gets an unknown one to look at
+MOST_LISTED = 20_000  # points of a space that is searched through for one that is not known yet
 
 
 @dataclass(eq=False)
@@ -140,8 +141,9 @@ class TrialFeed:
         return cls(book, evaluate, progress, book.earlier_records(), search)
 
     def take(self, like: str | None) -> Sequence[Point]:
-        for _ in range(REPEATS):
-            if self.progress.done + len(self.asked) >= self.progress.total:
+        repeats = 0
+        while self.progress.done + len(self.asked) < self.progress.total:
+            if repeats >= REPEATS and not self.suggest_unknown():
                 return []
             trial = self.search.ask()
             point = proposed(self.book.sweep, trial)
@@ -151,8 +153,10 @@ class TrialFeed:
             self.asked[point.digest] = [trial]
             if point.digest in self.progress.records:
                 self.tell(self.progress.records[point.digest])
+                repeats += 1
             elif point.digest in self.earlier:
                 self.finish(self.book.judged(self.earlier[point.digest].change(point=point)))
+                repeats = 0
             else:
                 return [point]
         return []
@@ -166,6 +170,18 @@ class TrialFeed:
 
     def failed(self, point: Point, error: str, kind: str) -> None:
         self.finish(failure(point, error, kind))
+
+    def suggest_unknown(self) -> bool:
+        """Have the next proposal be a point nobody has looked at; False when there is none or too many to list."""
+        sweep = self.book.sweep
+        if not sweep.is_finite or sweep.size > MOST_LISTED:
+            return False
+        points = sweep.combinations(range(sweep.size))
+        known = (self.progress.records, self.asked)
+        unknown = next((point for point in points if not any(point.digest in seen for seen in known)), None)
+        if unknown is not None:
+            self.search.enqueue_trial(dict(unknown.params))
+        return unknown is not None
 
     def finish(self, record: PointRecord) -> None:
         """Write a new point into the book and tell the sampler."""

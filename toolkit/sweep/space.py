@@ -160,8 +160,16 @@ class Sweep:
 
     @property
     def size(self) -> int:
-        """Combinations of all branches."""
+        """Combinations of all branches; raises ``ConfigError`` when a range has no step."""
         return sum(branch.size for branch in self.branches)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the points can be counted."""
+        try:
+            return self.size > 0
+        except ConfigError:
+            return False
 
     def branch(self, name: str | None) -> Branch:
         """The branch of that name; the only one when there is one."""
@@ -181,8 +189,12 @@ class Sweep:
         chosen: Sequence[int] = range(self.size)
         if wanted is not None and wanted < self.size:
             chosen = sorted(random.Random(self.settings.seed).sample(chosen, wanted))
+        return self.combinations(chosen)
+
+    def combinations(self, indices: Sequence[int]) -> Iterator[Point]:
+        """Points by their place in the grid."""
         offsets = list(itertools.accumulate((branch.size for branch in self.branches), initial=0))
-        for index in chosen:
+        for index in indices:
             which = next(number for number, end in enumerate(offsets[1:]) if index < end)
             branch = self.branches[which]
             yield self.point({**self.chosen_branch(branch), **branch.combination(index - offsets[which])})
