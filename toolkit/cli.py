@@ -654,7 +654,8 @@ def check(
     emulator = emulate(opened)
     library = emulator if emulated else build_csim(opened)
     profile = emulator.profile(x) if x is not None else ()
-    findings = lint(opened, profile=profile or None, estimate=estimated(opened))
+    ranges = {opened.graph.inputs[0]: (float(x.min()), float(x.max()))} if x is not None else None
+    findings = lint(opened, ranges=ranges, profile=profile or None, estimate=estimated(opened))
     checks: list[CheckResult] = []
     if x is None:
         checks += check_vectors(opened, library, "emulation" if emulated else "csim")
