@@ -16,7 +16,7 @@ from toolkit.hls.check import check
 from toolkit.hls.csim import build_csim
 from toolkit.hls.project import write_project
 from toolkit.training import quantize
-from toolkit.zoo import zoo_model
+from toolkit.zoo import build_model
 
 pytestmark = pytest.mark.csim
 
@@ -39,7 +39,7 @@ def test_random_model(seed: int, tmp_path: Path) -> None:
 
 def test_cifar10_cnn_in_full_size(tmp_path: Path) -> None:
     """6 bits, io_stream, Resource: every logit of 200 images."""
-    model = zoo_model("cifar10_cnn")
+    model = build_model("cifar10_cnn", input_shape=(32, 32, 3), classes=10)
     images = np.random.default_rng(0).random((200, 32, 32, 3)).astype(np.float32)
     bits = QuantConfig(weight_bits=6, activation_bits=6, input_bits=8)
     quantized = quantize(model, bits, images[:64])

@@ -155,3 +155,18 @@ def test_an_assertion_of_hls4ml_is_an_error_not_a_crash(tmp_path: Path) -> None:
     changed = HlsProject(project.path, "changed", project.config, project.graph, project.top)
     with pytest.raises(ProcessError, match="assertion failed: CONFIG_T::pad_top == 0"):
         build_csim(changed).predict(IMAGES[:1])
+
+
+@pytest.mark.parametrize("io_type", ["io_stream", "io_parallel"])
+def test_distributed_arithmetic(io_type: str, tmp_path: Path) -> None:
+    pytest.importorskip("da4ml", reason="strategy distributed_arithmetic needs the package da4ml")
+    config = HlsConfig(io_type=io_type, strategy="distributed_arithmetic")
+    project = write_project(MODEL, config, tmp_path / "p")
+    np.testing.assert_array_equal(build_csim(project).predict(IMAGES), MODEL.predict(IMAGES, verbose=0))
+    assert set(project.graph.layer("logits").weights) == {"weight", "bias"}
+
+
+def test_distributed_arithmetic_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ToolNotFound, match="pip install 'da4ml"):
+        write_project(MODEL, HlsConfig(strategy="distributed_arithmetic"), tmp_path / "p")

@@ -175,7 +175,15 @@ def reason(layer: Layer, graph: Graph, model: Any, expected: Array, got: Array) 
         remedy = f"leave the type of {layer.name}'s weights to their quantizer"
         cause = f"{count}: {changed} of the project are not the model's; their type holds fewer bits"
         return Finding("error", layer.name, "weights", cause, remedy)
-    for test in (input_reason, table_reason, overflow_reason, accumulator_reason, rounding_reason, float_reason):
+    for test in (
+        input_reason,
+        table_reason,
+        slope_reason,
+        overflow_reason,
+        accumulator_reason,
+        rounding_reason,
+        float_reason,
+    ):
         found = test(layer, graph, wanted, result)
         if found is not None:
             rule, cause, remedy = found
@@ -268,6 +276,19 @@ def table_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -
         "table",
         f"{activation} is read from a table of {size} entries of {layer.types.get('table_t', 'fixed point')}",
         "compare classes instead of values, take a larger table_size, or end the model at its logits",
+    )
+
+
+def slope_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
+    slope = layer.attributes.get("activ_param")
+    if layer.kind != "ParametrizedActivation" or not isinstance(slope, float) or not 0 < slope < 1:
+        return None
+    if not (wanted == -slope * 2.0 ** (result.integer_bits - 1)).all():
+        return None
+    return (
+        "leaky-relu-range",
+        f"quantized_relu with a negative slope clips at -slope * 2**integer = {wanted[0]:g}, hls4ml does not",
+        f"give {layer.attributes.get('keras_layer', layer.name)} one more integer bit",
     )
 
 

@@ -24,7 +24,7 @@ from toolkit.hls import reuse
 from toolkit.hls.graph import graph_digest, read_graph
 from toolkit.hls.settle import PLACEHOLDER, Pending, pending_types, settle_types
 from toolkit.precision import Precision
-from toolkit.records import Graph
+from toolkit.records import Graph, Weight
 
 TOP = "myproject"  # name of the top C++ function, hls4ml's default
 
@@ -71,7 +71,7 @@ def convert(model: Any, config: HlsConfig) -> Conversion:
         overrides = layer_overrides(config, layers, keras_model)
         layers, notes = choose_reuse_factors(config, overrides, layers)
         model_graph = build_settled(config, overrides, layers, inputs, outputs, keras_model)
-        graph = name_sources(read_graph(model_graph), layers)
+        graph = complete_graph(read_graph(model_graph), layers)
     return Conversion(model_graph, graph, keras_model, log.getvalue(), tuple(notes))
 
 
@@ -305,7 +305,7 @@ def choose_strategy(config: HlsConfig, override: LayerHlsConfig, layer: LayerDic
     Raises ``ConfigError`` when the user named it for this very layer.
     """
     kind, strategy = layer["class_name"], override.strategy or config.strategy
-    reason = unavailable(config.io_type, kind, strategy) if kind in MATRIX_KINDS else None
+    reason = unavailable(config.io_type, layer, strategy) if kind in MATRIX_KINDS else None
     if reason is None:
         return strategy, None
     if override.strategy:
@@ -313,10 +313,13 @@ def choose_strategy(config: HlsConfig, override: LayerHlsConfig, layer: LayerDic
     return "Latency", f"{layer['name']}: {reason}, Latency taken"
 
 
-def unavailable(io_type: str, kind: str, strategy: str) -> str | None:
+def unavailable(io_type: str, layer: LayerDict, strategy: str) -> str | None:
     """Why hls4ml 1.3.0 does not build a layer with a strategy; ``None`` when it does."""
+    kind = layer["class_name"]
     if strategy == "distributed_arithmetic" and kind not in ("Dense", "Conv1D", "Conv2D"):
         return "distributed_arithmetic is for Dense, Conv1D and Conv2D"
+    if strategy == "distributed_arithmetic" and not has_quantizer(layer, "weight"):
+        return "distributed_arithmetic needs quantized weights"
     if strategy == "Resource" and io_type == "io_parallel" and "Depthwise" in kind:
         return "Resource is not for depthwise convolutions with io_parallel"
     return None
@@ -569,21 +572,50 @@ def bare(text: str) -> str:
     return str(Precision.parse(text))
 
 
-def name_sources(graph: Graph, layers: list[LayerDict]) -> Graph:
-    """Record in ``attributes["keras_layer"]`` the Keras layer whose output a layer's output equals.
+def complete_graph(graph: Graph, layers: list[LayerDict]) -> Graph:
+    """Add to a graph what hls4ml's nodes do not say: Keras' names, and weights turned into logic."""
+    names = keras_names(graph, layers)
+    weights = logic_weights(layers)
+    completed = tuple(
+        replace(
+            layer,
+            attributes={**layer.attributes, **({"keras_layer": names[layer.name]} if names.get(layer.name) else {})},
+            weights={**weights.get(layer.name, {}), **layer.weights},
+        )
+        for layer in graph.layers
+    )
+    digest = graph_digest(completed, graph.tensors, graph.inputs, graph.outputs)
+    return replace(graph, layers=completed, digest=digest)
+
+
+def keras_names(graph: Graph, layers: list[LayerDict]) -> dict[str, str | None]:
+    """By hls4ml name, the Keras layer whose output a layer's output equals.
 
     A cast that hls4ml moved into the layer before gives that layer its name. Layers that hls4ml
     inserted (clones, padding, repacking) have none.
     """
     kept = {layer.name for layer in graph.layers}
-    names = {layer["name"]: layer["keras_layer"] for layer in layers}
+    names: dict[str, str | None] = {layer["name"]: layer["keras_layer"] for layer in layers}
     for layer in layers:
         if layer["name"] not in kept and layer["inputs"]:
             names[layer["inputs"][0]] = layer["keras_layer"]
-    named = tuple(
-        replace(layer, attributes={**layer.attributes, "keras_layer": names[layer.name]})
-        if names.get(layer.name)
-        else layer
-        for layer in graph.layers
-    )
-    return replace(graph, layers=named, digest=graph_digest(named, graph.tensors, graph.inputs, graph.outputs))
+    return names
+
+
+def logic_weights(layers: list[LayerDict]) -> dict[str, dict[str, Weight]]:
+    """Weights of layers with distributed arithmetic, which hls4ml drops once they are adders."""
+    return {
+        layer["name"]: {
+            name: Weight(
+                f"{layer['name']}_{name}", np.asarray(layer[f"{name}_data"]), precision_of_weights(layer, name)
+            )
+            for name in ("weight", "bias")
+            if has_quantizer(layer, name)
+        }
+        for layer in layers
+        if layer["chosen_strategy"] == "distributed_arithmetic"
+    }
+
+
+def precision_of_weights(layer: LayerDict, name: str) -> str:
+    return str(Precision.parse(str(layer[f"{name}_quantizer"].hls_type)))

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import hls4ml
 import numpy as np
 from hls4ml.converters.keras_v3 import layer_handlers as registry
 from hls4ml.converters.keras_v3._base import KerasV3LayerHandler
@@ -69,11 +70,17 @@ def hls_precision(precision: Precision) -> FixedPrecisionType:
 
 
 def register() -> tuple[str, ...]:
-    """Put our handlers where hls4ml has none; returns the layers it already knew."""
+    """Put our handlers where hls4ml has none; returns the layers it already knew.
+
+    hls4ml 1.3.0 has a handler for Keras' separable convolutions that fails on every one of them
+    (it looks for a ``kernel``); there, ours takes its place.
+    """
     known = tuple(name for name in HANDLERS if name in registry and not isinstance(registry[name], QKerasHandler))
     for name, handler in HANDLERS.items():
         if name not in known:
             registry[name] = handler
+    if hls4ml.__version__ == "1.3.0":
+        registry.update(dict.fromkeys(FAILING, HANDLERS["QSeparableConv2D"]))
     return known
 
 
@@ -323,5 +330,7 @@ READERS: dict[str, Callable[..., list[dict[str, Any]]]] = {
     "QLSTM": refuse("recurrent layers are not supported"),
     "QGRU": refuse("recurrent layers are not supported"),
 }
+
+FAILING = tuple(f"keras.src.layers.convolutional.separable_conv{rank}d.SeparableConv{rank}D" for rank in (1, 2))
 
 HANDLERS = {name: QKerasHandler(read) for name, read in READERS.items()}

@@ -30,8 +30,9 @@ WEIGHT = re.compile(r"^(\w+) (\w+)\[(\d+)\];$", re.MULTILINE)
 WEIGHT_INCLUDE = re.compile(r'^#include "weights/\w+\.h"\n', re.MULTILINE)
 STATIC_MEMBER = re.compile(r"^(const [^;{}=]*\b\w*config\w*::\w+(?:\[[^\]]*\])? =)", re.MULTILINE)
 
-# Calls worth a translation unit of their own; the others compile in a fraction of a second.
+# Calls worth a translation unit of their own; the others share one by the handful.
 EXPENSIVE = ("conv", "dense", "depthwise", "pointwise", "separable")
+CHEAP_PER_UNIT = 4
 
 
 @dataclass(frozen=True)
@@ -93,30 +94,47 @@ def declared_types(top: str) -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True)
+class Call:
+    """A layer's call moved out of the top function: its new declaration and body, and whether it is expensive."""
+
+    signature: str
+    line: str
+    expensive: bool
+
+
 def split_top(top: str, includes: str, weights: Sequence[str]) -> tuple[str, list[Unit]]:
-    """Move expensive layer calls of the top function's file into units of their own.
+    """Move layer calls of the top function's file into functions in other units.
 
     Returns the remaining file and the units. ``includes`` begins every unit; ``weights`` are the
     names of weight arrays, which units see as globals. A call that is not understood stays.
     """
     types = declared_types(top)
     lines: list[str] = []
-    units: list[Unit] = []
-    prototypes: list[str] = []
+    calls: list[Call] = []
     for line in top.splitlines():
         match = CALL.match(line)
         names = [name.strip() for name in match.group(3).split(",")] if match else []
         variables = [name for name in names if name in types]
-        movable = match and len(variables) + sum(name in weights for name in names) == len(names)
-        if not (match and movable and match.group(2).startswith(EXPENSIVE)):
+        if match is None or len(variables) + sum(name in weights for name in names) != len(names):
             lines.append(line)
             continue
-        function = f"toolkit_part_{len(units)}"
+        function = f"toolkit_part_{len(calls)}"
         signature = f"void {function}({', '.join(types[name] for name in variables)})"
-        units.append(Unit(f"part_{len(units)}.cpp", f"{includes}\n{signature} {{\n{line}\n}}\n"))
-        prototypes.append(f"{signature};")
+        calls.append(Call(signature, line, match.group(2).startswith(EXPENSIVE)))
         lines.append(f"    {function}({', '.join(variables)}); // {match.group(4) or ''}".rstrip(" /"))
-    return insert_prototypes("\n".join(lines) + "\n", prototypes), units
+    main = insert_prototypes("\n".join(lines) + "\n", [f"{call.signature};" for call in calls])
+    return main, [
+        Unit(f"part_{index}.cpp", includes + "".join(f"\n{call.signature} {{\n{call.line}\n}}\n" for call in group))
+        for index, group in enumerate(share_units(calls))
+    ]
+
+
+def share_units(calls: Sequence[Call]) -> list[list[Call]]:
+    """Each expensive call alone, the others a few together."""
+    cheap = [call for call in calls if not call.expensive]
+    groups = [[call] for call in calls if call.expensive]
+    return groups + [cheap[start : start + CHEAP_PER_UNIT] for start in range(0, len(cheap), CHEAP_PER_UNIT)]
 
 
 def insert_prototypes(top: str, prototypes: Sequence[str]) -> str:
