@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from toolkit.sweep import Best, SweepResult
     from toolkit.sweep.bench import SweepBench
+    from toolkit.training.bench import QatBench
 
 app = typer.Typer(
     help="Decide, before any hardware is touched, what a neural network will do on an FPGA.",
@@ -760,12 +761,12 @@ def show_best(answers: Sequence[Best]) -> None:
         show_figures(f"{answer.sweep.name}, point {answer.record.number}: {varied}", dict(answer.record.figures))
 
 
-BENCHES = ("emulator", "estimator", "sweep")
+BENCHES = ("emulator", "estimator", "qat", "sweep")
 
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="emulator, estimator or sweep.")],
+    what: Annotated[str, typer.Argument(help="emulator, estimator, qat or sweep.")],
     data: Annotated[Path | None, typer.Option(help="estimator: folder of synthesis results, with layers.csv.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="estimator: judge these coefficients.")] = None,
     save: Annotated[Path | None, typer.Option(help="estimator: refit on all of --data and write it here.")] = None,
@@ -787,12 +788,17 @@ def bench(
     elif what == "emulator":
         show_emulator_bench(found)
     else:
-        show_figures("sweep", dict(vars(found)))
+        figures = {name: figure for name, figure in vars(found).items() if hasattr(figure, "unit")}
+        show_figures(what, figures)
     return 0
 
 
-def bench_speed(what: str) -> EmulatorBench | SweepBench:
+def bench_speed(what: str) -> EmulatorBench | QatBench | SweepBench:
     """The benchmark of that name."""
+    if what == "qat":
+        from toolkit.training.bench import bench_qat
+
+        return bench_qat()
     if what == "sweep":
         from toolkit.sweep.bench import bench_sweep
 
