@@ -22,8 +22,8 @@ IMAGES = 40
 Layer = dict[str, Any]
 
 
-def start(name: str) -> Layer:
-    return {"name": name, "class_name": "InputLayer", "input_shape": [WIDTH], "inputs": []}
+def start(name: str, shape: tuple[int, ...] = (WIDTH,)) -> Layer:
+    return {"name": name, "class_name": "InputLayer", "input_shape": list(shape), "inputs": []}
 
 
 def dense(name: str, source: str, n_in: int, n_out: int, quantizer: Any) -> Layer:
@@ -83,6 +83,27 @@ def merged_thresholds(prefix: str, kind: str, quantizer: Any) -> list[Layer]:
     ]
 
 
+def padded_pool(prefix: str, kind: str, *, unsigned: bool) -> list[Layer]:
+    """Pooling with a border of padding, of signed values or of unsigned ones."""
+    size, channels = 5, 2
+    chain = [start(f"{prefix}_input", (size, size, channels))]
+    if unsigned:
+        relu = activation(f"{prefix}_unsigned", f"{prefix}_input", "relu", size * size * channels)
+        chain.append(relu)
+    pool = {
+        "name": f"{prefix}_pool",
+        "class_name": f"{kind}Pooling2D",
+        "inputs": [chain[-1]["name"]],
+        "data_format": "channels_last",
+        **dict.fromkeys(("in_height", "in_width"), size),
+        **dict.fromkeys(("out_height", "out_width", "pool_height", "pool_width"), 3),
+        **dict.fromkeys(("stride_height", "stride_width"), 2),
+        **dict.fromkeys(("pad_top", "pad_bottom", "pad_left", "pad_right"), 1),
+        **dict.fromkeys(("n_filt", "n_chan"), channels),
+    }
+    return [*chain, pool]
+
+
 SHARED = [
     [start("a"), dense("weight_binary", "a", WIDTH, 4, BinaryQuantizer(1))],
     [start("b"), dense("weight_ternary", "b", WIDTH, 4, TernaryQuantizer())],
@@ -101,17 +122,30 @@ CASES = {
         [*SHARED, [start("h"), activation("relu6", "h", "relu6")], [start("i"), activation("relu1", "i", "relu1")]],
     ),
     "binary thresholds": ("io_parallel", [merged_thresholds("binary", "binary", BinaryQuantizer)]),
+    "padded pools": (
+        "io_parallel",
+        [
+            padded_pool(f"{kind}_{sign}".lower(), kind, unsigned=sign == "unsigned")
+            for kind in ("Max", "Average")
+            for sign in ("signed", "unsigned")
+        ],
+    ),
     "ternary thresholds": ("io_parallel", [merged_thresholds("ternary", "ternary", TernaryQuantizer)]),
 }
 
 
 def hls4ml_project(chains: list[list[Layer]], io_type: str, folder: Path) -> tuple[HlsProject, list[np.ndarray]]:
     """A project hls4ml writes from layer dictionaries, and images for every input."""
+    layers = [dict(layer) for chain in chains for layer in chain]
+    names = {
+        layer["name"]: {"Precision": {"result": "ap_ufixed<9,4>"}}
+        for layer in layers
+        if layer["name"].endswith("unsigned")
+    }
     settings = create_config(output_dir=str(folder), project_name="myproject", backend="Vitis", io_type=io_type)
     model = {"Precision": {"default": "ap_fixed<16,6>"}, "ReuseFactor": 1, "Strategy": "Latency", "TraceOutput": False}
-    settings["HLSConfig"] = {"Model": model | {"BitExact": False, "BramFactor": 10**9}, "LayerName": {}}
+    settings["HLSConfig"] = {"Model": model | {"BitExact": False, "BramFactor": 10**9}, "LayerName": names}
     settings |= {"InputData": None, "OutputPredictions": None}
-    layers = [dict(layer) for chain in chains for layer in chain]
     with contextlib.redirect_stdout(io.StringIO()):
         inputs, outputs = [chain[0]["name"] for chain in chains], [chain[-1]["name"] for chain in chains]
         graph = ModelGraph.from_layer_list(settings, layers, inputs, outputs)
@@ -119,4 +153,5 @@ def hls4ml_project(chains: list[list[Layer]], io_type: str, folder: Path) -> tup
     config = HlsConfig(io_type=io_type, precision="ap_fixed<16,6>")
     project = HlsProject(folder, "layers", config, read_graph(graph), "myproject")
     rng = np.random.default_rng(0)
-    return project, [(2 * rng.normal(size=(IMAGES, WIDTH))).astype(np.float32) for _ in chains]
+    shapes = [(IMAGES, *chain[0]["input_shape"]) for chain in chains]
+    return project, [rng.normal(0, 2, shape).astype(np.float32) for shape in shapes]
