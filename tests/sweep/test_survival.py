@@ -15,7 +15,9 @@ import pytest
 
 HERE = Path(__file__).parent
 SCRIPT = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
 sys.path.insert(0, {here!r})
 import cheap
 from toolkit.sweep import sweep
