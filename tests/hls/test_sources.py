@@ -26,24 +26,26 @@ void myproject(
 """
 
 
-def test_expensive_calls_get_units_of_their_own() -> None:
-    main, units = sources.split_top(TOP, "// includes\n", ["w2", "b2", "w5", "b5"])
-    conv, dense, rest = [unit.text for unit in units]
-    assert "void toolkit_part_0(hls::stream<input_t> &x, hls::stream<layer2_t> &layer2_out) {" in conv
-    assert "nnet::conv_2d_cl<input_t, layer2_t, config2>(x, layer2_out, w2, b2);" in conv
-    assert "layer4_t (&layer4_out)[3*4], hls::stream<result_t> &layer5_out" in dense
-    assert "hls::stream<layer2_t> &layer3_out, layer4_t (&layer4_out)[3*4]" in rest
+def test_calls_move_into_units_of_equal_weight() -> None:
+    main, units = sources.split_top(TOP, "// includes\n", ["w2", "b2", "w5", "b5"], 2)
+    first, second = [unit.text for unit in units]
+    assert "void toolkit_part_0(hls::stream<input_t> &x, hls::stream<layer2_t> &layer2_out) {" in first
+    assert "nnet::conv_2d_cl<input_t, layer2_t, config2>(x, layer2_out, w2, b2);" in first
+    assert "hls::stream<layer2_t> &layer3_out, layer4_t (&layer4_out)[3*4]" in first
+    assert "layer4_t (&layer4_out)[3*4], hls::stream<result_t> &layer5_out" in second
     assert "    toolkit_part_0(x, layer2_out); // conv\n" in main
     assert "nnet::conv" not in main
 
 
-def test_cheap_calls_share_units() -> None:
-    calls = [sources.Call(f"void f{index}()", "", expensive=index == 2) for index in range(7)]
-    assert [len(group) for group in sources.share_units(calls)] == [1, 4, 2]
+def test_no_unit_is_empty() -> None:
+    calls = [sources.Call(f"void f{index}()", "", weight=index) for index in range(1, 4)]
+    assert [len(group) for group in sources.share_units(calls, 2)] == [1, 2]
+    assert [len(group) for group in sources.share_units(calls, 16)] == [1, 1, 1]
+    assert sources.share_units([], 4) == []
 
 
 def test_a_call_that_is_not_understood_stays() -> None:
-    main, units = sources.split_top(TOP, "", ["w2", "b2"])
+    main, units = sources.split_top(TOP, "", ["w2", "b2"], 4)
     assert len(units) == 2
     assert "    nnet::dense<layer4_t" in main
 

@@ -144,7 +144,10 @@ def compile_project(
 ) -> None:
     """Fill an artifact: sources, weights, objects, library, record."""
     stream = project.config.io_type == "io_stream"
-    sources = assemble(project_files(project), project.graph, project.top, stream, trace)
+    workers = jobs or os.cpu_count() or 1
+    parts = workers if earlier is None else earlier_parts(earlier)
+    files = project_files(project)
+    sources = assemble(files, project.graph, project.top, stream=stream, trace=trace, units=parts)
     for name, text in sources.items():
         write_text(folder / "src" / name, text)
     write_weights(project, folder / "weights")
@@ -156,11 +159,16 @@ def compile_project(
     commands: list[list[str | Path]] = [
         [compiler, *FLAGS, *include, "-I", "src", "-c", f"src/{name}", "-o", f"objects/{name}.o"] for name in wanted
     ]
-    run_many(commands, jobs=jobs or os.cpu_count() or 1, cwd=folder.path, timeout_s=timeout_s)
+    run_many(commands, jobs=workers, cwd=folder.path, timeout_s=timeout_s)
     reused = [] if earlier is None else [earlier / "objects" / f"{name}.o" for name in units if name not in wanted]
     linked: list[str | Path] = [*(f"objects/{name}.o" for name in wanted), *reused]
     run([compiler, "-shared", "-Wl,-Bsymbolic,-z,defs", *linked, "-o", LIBRARY], cwd=folder.path, timeout_s=timeout_s)
     write_json(folder / "build.json", build_record(project, compiler))
+
+
+def earlier_parts(build: Path) -> int:
+    """How many files an earlier build shared the layers out over, so that its object files fit."""
+    return len(list((build / "objects").glob("part_*.o")))
 
 
 def build_record(project: HlsProject, compiler: Path) -> dict[str, Any]:

@@ -17,14 +17,14 @@ const char *toolkit_weights_dir();
 namespace toolkit {
 
 // Read the stored integers of a weight array: little-endian int64, already in the type's range.
+void read_stored(const char *name, int64_t *stored, size_t count);
+
 template <class T, size_t SIZE> void load_weights(T *w, const char *name) {
-    std::string path = std::string(toolkit_weights_dir()) + "/" + name + ".bin";
-    std::ifstream file(path.c_str(), std::ios::binary);
-    std::vector<int64_t> stored(SIZE);
-    if (!file.read(reinterpret_cast<char *>(stored.data()), SIZE * sizeof(int64_t)))
-        throw std::runtime_error("cannot read " + path);
+    int64_t *stored = new int64_t[SIZE];
+    read_stored(name, stored, SIZE);
     for (size_t i = 0; i < SIZE; i++)
         w[i].V = stored[i];
+    delete[] stored;
 }
 
 // Values of every traced layer for one image, appended in order of execution.
