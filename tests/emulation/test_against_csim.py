@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_random_models_equal_csim(shard: int, request: pytest.FixtureRequest, tm
     @given(st.integers(shard * SEEDS_PER_SHARD, (shard + 1) * SEEDS_PER_SHARD - 1))
     def prove(seed: int) -> None:
         bundle = random_bundle(seed, MODELS_PER_BUNDLE)
-        folder = tmp_path / str(seed)
+        folder = Path(tempfile.mkdtemp(prefix=f"{seed}_", dir=tmp_path))
         project = write_project(bundle.model, bundle.config, folder / "project")
         assert_equal_to_csim(project, bundle.images, folder, f"seed {seed}")
         shutil.rmtree(folder)

@@ -38,10 +38,11 @@ HALFLESS = (Rounding.TRN, Rounding.TRN_ZERO, Rounding.RND_CONV)  # emitted witho
 
 @dataclass(frozen=True)
 class Tally:
-    """A scalar graph output: how many values of a layer left their type's range."""
+    """A scalar graph output: how many values of a layer left their type's range, and whether they wrapped."""
 
     layer: str
     output: str
+    wraps: bool
 
 
 class Builder:
@@ -253,7 +254,7 @@ class Builder:
             raise RangeTooWide(f"wrapping with saturation bits is not emulated, got {precision}")
         value = self.regrid(value, precision.fraction_bits)
         if self.count_overflows:
-            value = self.tally(value, low, high)
+            value = self.tally(value, low, high, wraps=precision.overflow is Overflow.WRAP)
         match precision.overflow:
             case Overflow.SAT | Overflow.SAT_SYM:
                 return self.clip(value, low, high)
@@ -262,14 +263,14 @@ class Builder:
             case Overflow.WRAP:
                 return self.wrap(value, low, high)
 
-    def tally(self, value: Value, low: int, high: int) -> Value:
+    def tally(self, value: Value, low: int, high: int, *, wraps: bool) -> Value:
         """Count, as a graph output, how many numbers lie outside the range."""
         done = self.force(value)
         inside = self.between(done, low, high)
         outside = self.node("Cast", self.node("Not", inside), to=TensorProto.FLOAT)
         axes = self.constant([0], np.int64)
         flat = self.node("Reshape", outside, self.constant([-1], np.int64))
-        self.tallies.append(Tally(self.layer, self.node("ReduceSum", flat, axes, keepdims=0)))
+        self.tallies.append(Tally(self.layer, self.node("ReduceSum", flat, axes, keepdims=0), wraps))
         return done
 
     def between(self, value: Value, low: int, high: int) -> str:

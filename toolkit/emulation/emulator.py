@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.config import HlsConfig
+from toolkit.emulation.builder import Tally
 from toolkit.emulation.compile import Compiled, Result, compile_program
 from toolkit.emulation.engine import Engine, make_engine
 from toolkit.emulation.program import Program, read_program
@@ -85,14 +87,14 @@ class Emulator:
     def profile(self, x: Any) -> tuple[LayerProfile, ...]:
         """Per layer: the range used against the range its type holds, and how many values left it.
 
-        Accumulators and results are both counted, each value that saturated or wrapped once per cast.
+        Accumulators and results are both counted, each value that saturated or wrapped once per cast;
+        ``wrapped`` are those that wrapped.
         """
         compiled = self.profiling.compiled
         results, tallies = self.profiling.run(self.check(x))
         outputs = layer_outputs(compiled, results, len(self.program.outputs))
-        overflows = {op.name: 0 for op in self.program.ops}
-        for tally, count in zip(compiled.tallies, tallies, strict=True):
-            overflows[tally.layer] = overflows.get(tally.layer, 0) + int(count)
+        counted = list(zip(compiled.tallies, tallies, strict=True))
+        overflows, wrapped = by_layer(counted), by_layer([(tally, count) for tally, count in counted if tally.wraps])
         ops = {op.name: op for op in self.program.ops}
         return tuple(
             LayerProfile(
@@ -103,6 +105,7 @@ class Emulator:
                 type_minimum=ops[name].result.minimum,
                 type_maximum=ops[name].result.maximum,
                 overflows=overflows[name],
+                wrapped=wrapped[name],
                 total=values.size,
             )
             for name, values in outputs.items()
@@ -151,6 +154,14 @@ def real(integers: Array, result: Result) -> Array:
     """Integers of a result as real numbers, float64."""
     scaled: Array = np.ldexp(integers.astype(np.float64), -result.fraction_bits)
     return scaled
+
+
+def by_layer(counted: Sequence[tuple[Tally, float]]) -> Counter[str]:
+    """Sums of tallies by layer; 0 for a layer without any."""
+    totals: Counter[str] = Counter()
+    for tally, count in counted:
+        totals[tally.layer] += int(count)
+    return totals
 
 
 def flat(values: Array) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.emulation.values import Carrier
+from toolkit.errors import UnsupportedLayer
 from toolkit.precision import Precision
 from toolkit.records import Graph, Layer
 
@@ -90,7 +91,19 @@ def read_program(graph: Graph) -> Program:
     return Program(ops, graph.inputs, graph.outputs, graph.digest)
 
 
+def unsupported_layer(name: str, kind: str, why: str) -> UnsupportedLayer:
+    """The error for a layer the emulator does not compute exactly."""
+    return UnsupportedLayer(
+        f"the emulator computes layers exactly or not at all; layer {name!r} of kind {kind}: {why}; "
+        "use csim for this project (toolkit.build_csim, which compiles it)"
+    )
+
+
 def read_op(graph: Graph, layer: Layer, io_stream: bool) -> Op:
+    """One layer; raises ``UnsupportedLayer`` for weights that are powers of two with a sign apart."""
+    spelled = [*layer.types.values(), *(weight.precision for weight in layer.weights.values())]
+    if any(text.startswith("exponent") for text in spelled):
+        raise unsupported_layer(layer.name, layer.kind, "weights stored as sign and exponent")
     sources = [graph.tensors[name] for name in layer.inputs]
     return Op(
         name=layer.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from toolkit.emulation.builder import Builder
-from toolkit.emulation.program import Op
+from toolkit.emulation.program import Op, unsupported_layer
 from toolkit.emulation.values import Value
 from toolkit.errors import UnsupportedLayer
 
@@ -15,7 +15,4 @@ Lowering = Callable[[Builder, Op, Sequence[Value]], Value]
 
 def unsupported(op: Op, why: str) -> UnsupportedLayer:
     """The error for a layer the emulator does not compute exactly."""
-    return UnsupportedLayer(
-        f"the emulator computes layers exactly or not at all; layer {op.name!r} of kind {op.kind}: {why}; "
-        "use csim for this project (toolkit.build_csim, which compiles it)"
-    )
+    return unsupported_layer(op.name, op.kind, why)

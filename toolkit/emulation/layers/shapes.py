@@ -17,7 +17,7 @@ from toolkit.emulation.values import Value
 
 
 def copy(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
-    """Clone, repack and the like."""
+    """The value itself, in the result type."""
     return b.cast(inputs[0], op.result)
 
 
@@ -28,6 +28,11 @@ def reshape(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
         return b.cast(flattened(b, x), op.result)
     done = b.force(b.channels_last(x))
     return b.cast(done.change(tensor=b.reshape(str(done.tensor), op.shape), shape=op.shape), op.result)
+
+
+def repack(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+    """``repack_stream``: io_stream's reshape, packs of another size in the same order."""
+    return copy(b, op, inputs) if inputs[0].shape == op.shape else reshape(b, op, inputs)
 
 
 def flattened(b: Builder, x: Value) -> Value:
@@ -101,7 +106,7 @@ def spread(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
 
 LOWERINGS: dict[str, Lowering] = {
     "Clone": copy,
-    "Repack": copy,
+    "Repack": repack,
     "Reshape": reshape,
     "ZeroPadding1D": zero_padding,
     "ZeroPadding2D": zero_padding,
