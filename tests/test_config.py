@@ -75,7 +75,7 @@ def test_a_mistake_in_python_names_the_section() -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="absent.toml"):
+    with pytest.raises(ConfigError, match=r"absent\.toml"):
         load_design(tmp_path / "absent.toml")
 
 

@@ -232,7 +232,7 @@ class EstimateConfig(Section):
     """``[estimate]``: how latency and resources are estimated without vendor tools."""
 
     tool: str | None = None
-    """HLS tool to estimate for, such as "vitis_hls 2023.2" or "vivado_hls 2020.1"; default: by the project's backend."""
+    """HLS tool to estimate for, such as "vitis_hls 2023.2" or "vivado_hls 2020.1"; default: by the backend."""
     fifo_simulation: bool = True
     """Simulate streamed designs token by token: stalls, the FIFO depths needed, deadlocks."""
     images: Annotated[int, Field(ge=2, le=16)] = 2
