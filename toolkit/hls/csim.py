@@ -162,7 +162,8 @@ def compile_project(
     run_many(commands, jobs=workers, cwd=folder.path, timeout_s=timeout_s)
     reused = [] if earlier is None else [earlier / "objects" / f"{name}.o" for name in units if name not in wanted]
     linked: list[str | Path] = [*(f"objects/{name}.o" for name in wanted), *reused]
-    run([compiler, "-shared", "-Wl,-Bsymbolic,-z,defs,-z,muldefs", *linked, "-o", LIBRARY], cwd=folder.path, timeout_s=timeout_s)
+    link = [compiler, "-shared", "-Wl,-Bsymbolic,-z,defs,-z,muldefs", *linked, "-o", LIBRARY]
+    run(link, cwd=folder.path, timeout_s=timeout_s)
     write_json(folder / "build.json", build_record(project, compiler))
 
 
