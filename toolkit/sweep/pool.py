@@ -72,14 +72,17 @@ class Pool:
             self.beat()
 
     def hand_out(self) -> None:
-        """Give every free slot a job."""
+        """Give every free slot a job; what is one bunch is shared out when several slots are free."""
         busy = {work.slot for work in self.in_hand.values()}
-        for slot in range(self.engine.slots()):
-            if slot in busy:
-                continue
-            points = self.again.popleft() if self.again else self.feed.take(self.last.get(slot))
-            if not points:
+        free = [slot for slot in range(self.engine.slots()) if slot not in busy]
+        for sharers, slot in zip(range(len(free), 0, -1), free, strict=True):
+            bunch = self.again.popleft() if self.again else self.feed.take(self.last.get(slot))
+            if not bunch:
                 return
+            share = -(-len(bunch) // sharers)
+            points, rest = bunch[:share], bunch[share:]
+            if rest:
+                self.again.appendleft(rest)
             self.last[slot] = points[0].training
             job, arguments = self.feed.job(points)
             self.in_hand[self.engine.submit(slot, job, *arguments)] = Work(slot, points, time.monotonic())
