@@ -71,6 +71,20 @@ def store_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "toolkit"
 
 
+@contextmanager
+def store_at(folder: Path) -> Iterator[None]:
+    """Keep artifacts in ``folder`` within the block, workers' too: for measurements, where nothing may be reused."""
+    before = os.environ.get("TOOLKIT_STORE")
+    os.environ["TOOLKIT_STORE"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TOOLKIT_STORE"]
+        else:
+            os.environ["TOOLKIT_STORE"] = before
+
+
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO}
 
 

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import platform
+import shutil
 import statistics
 import tempfile
 import time
@@ -26,12 +27,13 @@ import numpy.typing as npt
 from toolkit.config import HlsConfig, QuantConfig
 from toolkit.emulation.emulator import Emulator, emulate
 from toolkit.records import Figure
-from toolkit.store import package_versions
+from toolkit.store import package_versions, store_at
 
 Array = npt.NDArray[Any]
 Contender = tuple[Callable[[], Any], int]  # what to time, and how many images it predicts
 
 ROUNDS = 5
+BUILD_ROUNDS = 3
 WIDTHS_BITS = (6, 8, 12, 16)
 CASES = (*(("cifar10_cnn", bits) for bits in WIDTHS_BITS), ("convnet", 6))
 INPUT_SHAPES = {"cifar10_cnn": (32, 32, 3), "convnet": (28, 28, 1)}
@@ -63,6 +65,7 @@ class EmulatorBench:
 
     rows: tuple[BenchRow, ...]
     first_prediction_s: Mapping[str, Figure]  # from a Keras model, hls4ml's conversion included
+    build_s: Mapping[str, Figure]  # from a written project to a library that can be called
     memory_mib: Figure  # above the images, for 10,000 of them
     peak_gflops: Figure
     environment: Mapping[str, str]
@@ -82,6 +85,7 @@ def bench_emulator(
     peak = measure_peak(rounds)
     rows: list[BenchRow] = []
     first: dict[str, Figure] = {}
+    builds: dict[str, Figure] = {}
     memory = Figure(0, "MiB", "measured")
     for name, bits in cases:
         float_model, model, images = make_case(name, bits)
@@ -93,13 +97,14 @@ def bench_emulator(
         }
         with contextlib.ExitStack() as stack:
             if with_csim(name, bits):
+                builds |= {f"{engine}, {name} {bits} bits": took for engine, took in race_builds(model).items()}
                 contenders |= stack.enter_context(csim_contenders(model, images))
             seconds = race({engine: call for engine, (call, _) in contenders.items()}, rounds)
         counts = {engine: count for engine, (_, count) in contenders.items()}
         rows += make_rows(name, bits, seconds, counts, count_flops(float_model), peak.value)
         if (name, bits) == cases[0]:
             memory = measure_memory(emulator, images.shape[1:])
-    return EmulatorBench(tuple(rows), first, memory, peak, environment())
+    return EmulatorBench(tuple(rows), first, builds, memory, peak, environment())
 
 
 def make_case(name: str, bits: int) -> tuple[Any, Any, Array]:
@@ -167,6 +172,40 @@ def csim_contenders(model: Any, images: Array) -> Iterator[dict[str, Contender]]
             "csim, all cores": (lambda: ours.predict(few), len(few)),
             "hls4ml predict, one core": (lambda: theirs.predict(fewer), len(fewer)),
         }
+
+
+def race_builds(model: Any) -> dict[str, Figure]:
+    """Seconds hls4ml's build script and our csim take for the same project, in turns, nothing reused.
+
+    Our first build also compiles hls4ml's headers, once per compiler and hls4ml version.
+    """
+    from toolkit.hls.convert import convert
+    from toolkit.hls.csim import build_csim
+    from toolkit.hls.project import write_project
+
+    seconds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        root = Path(folder)
+        theirs = convert(model, DESIGN).model_graph
+        theirs.config.config["OutputDir"] = str(root / "hls4ml")
+        theirs.write()
+        for index in range(BUILD_ROUNDS):
+            project = write_project(model, DESIGN, root / "ours")
+            calls = {
+                "hls4ml build": partial(theirs.config.backend.compile, theirs),
+                "csim build, first of all": partial(build_csim, project),
+                "csim build": partial(build_csim, project),
+            }
+            for engine, call in calls.items():
+                with store_at(root / f"store{index}"):
+                    begun = time.perf_counter()
+                    call()
+                    seconds.setdefault(engine, []).append(time.perf_counter() - begun)
+                    shutil.rmtree(root / f"store{index}" / "csim", ignore_errors=True)  # the headers stay
+    return {
+        engine: Figure(statistics.median(times), "s", "measured", min(times), max(times), f"median of {len(times)}")
+        for engine, times in seconds.items()
+    }
 
 
 def race(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit.records import Figure
+from toolkit.store import store_at
 from toolkit.sweep.narration import Say
 from toolkit.sweep.points import PointRecord
 from toolkit.sweep.run import sweep
@@ -73,7 +72,7 @@ def bench_sweep(
     books of its own. ``dataset`` is a ``[dataset]`` table (default: Fashion-MNIST padded to 32x32x3).
     """
     chosen = dataset or {"name": "fashion_mnist", "shape": [32, 32, 3]}
-    with tempfile.TemporaryDirectory(prefix="toolkit-bench-") as folder, own_store(Path(folder) / "store"):
+    with tempfile.TemporaryDirectory(prefix="toolkit-bench-") as folder, store_at(Path(folder) / "store"):
         book = Path(folder)
         warm = {**post_training_tables(chosen, epochs), "name": "bench_warm"}
         warm |= {"quantization": {"weight_bits": 3}, "hls": {}}
@@ -90,20 +89,6 @@ def bench_sweep(
         two_workers=Figure(two, "s", "measured", note=f"{BUSY_POINTS} points of {BUSY_SECONDS} s"),
         speedup=Figure(one / two, "", "measured", note="start of the workers included"),
     )
-
-
-@contextlib.contextmanager
-def own_store(folder: Path) -> Iterator[None]:
-    """Keep artifacts in ``folder`` within the block, so that nothing made earlier is reused."""
-    before = os.environ.get("TOOLKIT_STORE")
-    os.environ["TOOLKIT_STORE"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TOOLKIT_STORE"]
-        else:
-            os.environ["TOOLKIT_STORE"] = before
 
 
 def timed(tables: Mapping[str, Any], book: Path, workers: int | None, say: Say | None) -> tuple[float, int]:
