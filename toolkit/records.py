@@ -329,6 +329,7 @@ class BaselineRecord:
     figures: Mapping[str, Figure] = field(default_factory=dict)  # further figures, by name (p5, p95, memory, top-5)
     notes: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()  # [label][prediction] counts on the test split
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,13 +13,14 @@ import pytest
 from toolkit.baselines import ENGINES, engine, measure_baseline
 from toolkit.baselines.engines import Request, Runner, load_engines, measured
 from toolkit.baselines.onnx_graph import onnx_model
-from toolkit.baselines.onnxruntime_engine import onnx_runner, open_session
+from toolkit.baselines.onnxruntime_engine import onnx_runner, open_session, require_provider
 from toolkit.errors import ConfigError, ModelError, ToolNotFound
 from toolkit.records import BaselineRecord, Dataset
 
 CASES = [
     ("keras", "float32", 1.0),
     ("keras", "bfloat16", 0.97),
+    ("keras_eager", "float32", 1.0),
     ("keras_xla", "float32", 1.0),
     ("onnxruntime", "float32", 1.0),
     ("onnxruntime", "float16", 0.99),
@@ -115,6 +116,8 @@ class TestBadInput:
             ({"engine": "gpu_model", "provider": "T5"}, 'did you mean "T4"'),
             ({"batch": 0}, "batch"),
             ({"repeats": 0}, "repeats"),
+            ({"threads": 0}, "threads must be at least 1"),
+            ({"threads": 999}, "fixed when TensorFlow first runs"),
         ],
     )
     def test_is_named_with_the_choices(self, keys: dict[str, Any], message: str, model: Any, images: Dataset) -> None:
@@ -142,6 +145,27 @@ class TestMissingProviders:
             assert row.notes == (f"not available here: {error}",)
         else:
             pytest.skip(f"{provider} is here: {record.latency_us}")
+
+    def test_a_model_that_an_engine_cannot_take_is_a_row_too(
+        self, model: Any, images: Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise ModelError("Keras cannot export the model to ONNX: no such operator")
+
+        monkeypatch.setattr("toolkit.baselines.onnxruntime_engine.onnx_model", refuse)
+        with pytest.raises(ModelError, match="no such operator"):
+            measure_baseline(model, images, engine="onnxruntime")
+        row = measure_baseline(model, images, engine="onnxruntime", missing="row")
+        assert row.accuracy is None
+        assert "no such operator" in row.notes[0]
+
+    def test_the_cpu_package_that_hides_the_gpu_s_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import onnxruntime
+
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+        monkeypatch.setattr("toolkit.baselines.onnxruntime_engine.version", lambda name: "1.30")
+        with pytest.raises(ToolNotFound, match="force-reinstall --no-deps onnxruntime-gpu"):
+            require_provider("cuda")
 
 
 class FakeSession:
@@ -183,6 +207,20 @@ class TestTensorRT:
         assert [settings["trt_fp16_enable"], settings["trt_int8_enable"]] == [str(flag == "1") for flag in flags]
         assert Path(settings["trt_engine_cache_path"]).is_relative_to(tmp_path / "store")
         assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
+
+    def test_a_graph_that_it_leaves_to_the_processor_is_not_measured(
+        self, tensorrt: type[FakeSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+
+        def refuse(self: Any, *_: object, **__: object) -> None:
+            raise Fail("fallback to CPU EP has been explicitly disabled")
+
+        monkeypatch.setenv("TOOLKIT_STORE", str(tmp_path / "store"))
+        monkeypatch.setattr(tensorrt, "__init__", refuse)
+        (tmp_path / "m.onnx").write_bytes(b"graph")
+        with pytest.raises(ToolNotFound, match="nothing else runs in its place: fallback to CPU"):
+            open_session(tmp_path / "m.onnx", Request("x", "float16", "tensorrt", (1,), 1), threads=1)
 
     def test_a_provider_that_does_not_start_is_not_replaced(
         self, tensorrt: type[FakeSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from toolkit.baselines import find_gpu, gpus, validate_gpu_model
-from toolkit.baselines.gpu_model import RATIOS, batch_us, kernel_us, latency, occupancy, published
+from toolkit.baselines.gpu_model import RATIOS, assumptions, batch_us, kernel_us, latency, occupancy, published
 from toolkit.baselines.workload import Kernel
 from toolkit.errors import ConfigError
 
@@ -31,6 +31,13 @@ def test_every_published_figure() -> None:
 def test_every_figure_is_cited_and_told_with_its_deviation() -> None:
     assert all(len(item.citation) > 20 for item in published())
     assert "%" in str(validate_gpu_model(["MobileNet"])[0])
+
+
+def test_a_record_prints_its_gpu_s_deviations_with_their_citations() -> None:
+    text = " ".join(assumptions(find_gpu("T4")))
+    assert text.count("(MLPerf Inference v0.7") == 2
+    assert "ResNet50 int8 on T4, batch 1: published 998 µs, model " in text
+    assert "no published figure to check for this GPU" in " ".join(assumptions(find_gpu("RTX_4090")))
 
 
 @pytest.mark.parametrize("name", sorted(gpus()))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +16,47 @@ from toolkit.baselines.timing import EnergyCounter, Timing
 
 def test_warm_up_goes_before_the_timed_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "LEAST_SECONDS", 0.0)
     calls: list[int] = []
     found = timing.time_runs(lambda: calls.append(1), batch=4, repeats=10)
     assert len(calls) == timing.WARM_UP_RUNS + 10
     assert len(found.seconds) == 10
+
+
+def test_short_runs_are_repeated_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "MOST_RUNS", 50)
+    assert len(timing.timed(lambda: None, repeats=3)) == 50
+    assert len(timing.timed(lambda: None, repeats=60)) == 60
+
+
+def fake_nvml() -> SimpleNamespace:
+    """Stands for pynvml on a machine with one GPU that spends 5 mJ between two looks."""
+    spent_mj = itertools.count(0, 5)
+    return SimpleNamespace(
+        NVMLError=RuntimeError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetTotalEnergyConsumption=lambda card: next(spent_mj),
+        nvmlDeviceGetMemoryInfo=lambda card: SimpleNamespace(used=1 << 30),
+        nvmlDeviceGetName=lambda card: "NVIDIA T4",
+        nvmlSystemGetDriverVersion=lambda: "550.1",
+    )
+
+
+def test_the_energy_is_that_of_the_device_that_worked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())
+    monkeypatch.setattr(timing, "POWERCAP", Path("/nowhere"))
+    monkeypatch.setattr(timing, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "WARM_UP_SECONDS", 0.0)
+    on_gpu = timing.time_runs(lambda: None, batch=2, repeats=4, gpu=True).energy_per_image()
+    assert on_gpu is not None
+    assert on_gpu.value == 5000 / 8
+    assert "NVML GPU 0" in str(on_gpu.note)
+    assert timing.time_runs(lambda: None, batch=2, repeats=4).energy_per_image() is None
+    assert timing.gpu_names() == {"gpu": "NVIDIA T4", "gpu_driver": "550.1"}
+    memory = timing.gpu_memory()
+    assert memory is not None
+    assert memory.value == 1 << 30
 
 
 def test_latency_is_the_median_with_percentiles() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from stage_records import baseline, evaluation, fpga, missing, mixed
+from dataclasses import replace
+
+from stage_records import baseline, estimate, evaluation, fpga, missing, mixed
 
 from toolkit.comparison import compare, implementation_from
 from toolkit.comparison.answer import answer, recommended
+from toolkit.records import Figure, Implementation
 
 
 def words(records: list[object]) -> str:
@@ -23,7 +26,8 @@ def test_recommended_is_the_most_accurate_where_none_keeps_accuracy() -> None:
     chosen = recommended(compare([baseline("keras", 10, 0.99), fpga(4, 0.8), fpga(2, 0.5)]))
     assert chosen is not None
     assert chosen.name == "cnn q4"
-    assert "No design stays within 1 point of keras" in words([baseline("keras", 10, 0.99), fpga(4, 0.8), fpga(2, 0.5)])
+    text = words([baseline("keras", 10, 0.99), fpga(4, 0.8), fpga(2, 0.5)])
+    assert "None stays within 1 percentage point of float" in text
 
 
 def test_names_the_speed_against_the_fastest_measured_engine() -> None:
@@ -31,18 +35,65 @@ def test_names_the_speed_against_the_fastest_measured_engine() -> None:
         [baseline("slow", 800, 0.9), baseline("quick", 20, 0.9), baseline("gpu", 1, 0.9, source="model"), fpga(4, 0.9)]
     )
     assert (
-        "cnn q4 takes 40 µs (model), 2.0 times slower than the fastest measured baseline, quick (20 µs, measured)"
-        in text
+        "cnn q4 answers one image in 40 µs (model), 2.0 times slower than the fastest measured baseline "
+        "(quick, 20 µs, measured)" in text
     )
 
 
+def test_names_the_modelled_gpu_and_the_energy_of_both() -> None:
+    text = words([baseline("quick", 20, 0.9), baseline("gpu", 10, 0.9, source="model"), fpga(4, 0.9)])
+    assert "4.0 times slower than the model of a GPU (gpu, 10 µs, model)" in text
+    assert "an image costs 20 µJ (model) here and 900 µJ (model) there" in text
+
+
+def test_the_best_design_and_its_distance_from_float() -> None:
+    text = words([baseline("keras", 800, 0.98), fpga(8, 0.97), fpga(2, 0.5)])
+    assert text.startswith("Of 2 FPGA designs cnn q8 is the most accurate: ")
+    assert "percentage points below float (keras, " in text
+
+
+def test_one_design_is_not_compared_with_itself() -> None:
+    text = words([fpga(8, 0.9)])
+    assert text.startswith("cnn q8 reaches an accuracy of ")
+    assert "It is estimated to fit xc7z020clg400-1." in text
+    assert [card.label for card in answer(compare([fpga(8, 0.9)])).cards] == ["Accuracy", "Latency", "LUT", "Energy"]
+
+
+def test_designs_that_do_not_fit_are_named_and_not_recommended() -> None:
+    records = [baseline("keras", 800, 0.9), fpga(30, 0.9, "large"), fpga(8, 0.9, "small")]
+    assert "Not estimated to fit xc7z020clg400-1: large." in words(records)
+    chosen = recommended(compare(records))
+    assert chosen is not None
+    assert chosen.name == "small"
+    assert "No design is estimated to fit" in words([fpga(30, 0.9, "large"), fpga(40, 0.9, "larger")])
+
+
+def test_baselines_alone_are_answered_too() -> None:
+    text = words([baseline("keras", 800, 0.9), baseline("onnxruntime", 60, 0.9)])
+    assert "onnxruntime answers one image soonest, in 60 µs (measured)" in text
+    assert "FPGA" not in text
+
+
+def test_host_overhead_stands_apart_from_the_kernel() -> None:
+    host = Implementation("x", "fpga", {"host_overhead_us": Figure(845, "us", "model", 750, 940)})
+    row = implementation_from(fpga(8, 0.9), host, name="cnn")
+    assert "80 µs (model)" in words([row])
+    assert "host and bus add 845 µs (model) to the kernel" in words([row])
+
+
+def test_an_estimate_outside_its_calibration_is_told() -> None:
+    strange = replace(estimate(8), notes=("outside the calibration: conv1",))
+    text = words([implementation_from(evaluation(0.9, "csim"), strange, name="x")])
+    assert "Layers of x are unlike those the estimator was calibrated on" in text
+
+
 def test_says_when_intervals_overlap() -> None:
-    assert "but their intervals overlap" in words([baseline("quick", 40, 0.9), fpga(4, 0.9)])
+    assert "though their intervals overlap" in words([baseline("quick", 40, 0.9), fpga(4, 0.9)])
 
 
 def test_caveats() -> None:
     text = words(mixed())
-    assert "estimates of C synthesis" in text
+    assert "estimate what C synthesis would report" in text
     assert "kernel alone" in text
     assert "Not available on this machine: onnxruntime float16 tensorrt" in text
     assert "Outputs differ between engines for cnn q4" in text
@@ -50,7 +101,9 @@ def test_caveats() -> None:
 
 
 def test_a_modelled_gpu_is_called_a_model() -> None:
-    assert "No such GPU was used: gpu is a model" in words([baseline("gpu", 1, 0.9, source="model"), fpga(8, 0.9)])
+    assert "No such GPU was used: gpu is computed from a data sheet" in words(
+        [baseline("gpu", 1, 0.9, source="model"), fpga(8, 0.9)]
+    )
 
 
 def test_partial_csim_is_told() -> None:

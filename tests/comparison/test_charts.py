@@ -58,7 +58,7 @@ def test_every_mark_tells_its_figures(name: str, full: dict[str, Chart]) -> None
         "accuracy_latency": "keras float32; Latency: 800 µs (measured, 720 to 960); Accuracy:",
         "accuracy_lut": "cnn q8; LUT: ",
         "accuracy_energy": "cnn q8; Energy: 40 µJ (model, 32 to 50)",
-        "layers_cycles": "cnn q8; conv0; II: 7,200 cycles (model)",
+        "layers_cycles": "cnn q8; conv0; busy: 6,000 cycles (model)",
         "layers_lut": "cnn q8; conv1; LUT: 4,010 (model",
         "layers_dsp": "cnn q8; conv1; DSP: 8 (model",
         "layers_bram": "cnn q8; conv3; BRAM: 3 18 Kb (model)",
@@ -88,3 +88,13 @@ def test_labels_stay_inside_and_overlap_nothing(points: list[tuple[float, float]
         assert box.x + box.width <= 500
         assert box.y + box.height <= 300
         assert all(box.overlap(other) <= 4 for other in [*taken, *boxes[:index]])
+
+
+def test_a_label_crosses_a_line_only_where_it_must() -> None:
+    point, room = (50.0, 50.0), (300.0, 100.0)
+    beside = Box(0, 49, 300, 2)
+    (box,) = placed([point], ["a label"], [], room, [beside])
+    assert box is not None
+    assert box.overlap(beside) == 0
+    (crossing,) = placed([point], ["a label"], [], room, [Box(0, 0, 300, 100)])
+    assert crossing is not None

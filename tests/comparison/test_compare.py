@@ -157,6 +157,27 @@ class TestFigures:
         assert row.figures["accuracy"].source == "emulation"
         assert row.figures["accuracy_csim"].note.startswith("first 10 of 40")
 
+    def test_the_time_of_a_batch_is_not_that_of_an_image(self) -> None:
+        (row,) = compare([replace(baseline("keras", 800, 0.9), batch=16)]).rows
+        assert "latency_us" not in row.figures
+        assert "throughput_hz" in row.figures
+
+    def test_reuse_factor_and_strategy_are_those_of_the_layers(self) -> None:
+        one = project("a")
+        dense = one.graph.layers[1]
+        layers = [
+            replace(dense, name=str(factor), attributes={"reuse_factor": factor, "strategy": strategy})
+            for factor, strategy in ((25, "resource"), (1600, "latency"))
+        ]
+        mixed_graph = replace(one.graph, layers=(one.graph.layers[0], *layers))
+        (row,) = compare([replace(one, graph=mixed_graph)]).rows
+        assert row.facts["reuse_factor"] == "25 to 1600"
+        assert row.facts["strategy"] == "Latency, Resource"
+
+    def test_whether_an_unknown_part_holds_a_design_is_not_claimed(self) -> None:
+        (row,) = compare([replace(estimate(8), utilization={}, fits=False)]).rows
+        assert "fits" not in row.facts
+
 
 class TestRefusals:
     def test_two_test_sets(self) -> None:

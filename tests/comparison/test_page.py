@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -98,6 +99,30 @@ def test_marks_lead_to_their_rows(full_page: Path) -> None:
     text = full_page.read_text()
     assert re.search(r'<a href="#row-3"><path aria-label="cnn q8; LUT', text)
     assert re.search(r'<a href="#row-7"><path aria-label="&lt;img src=[^>]*; LUT', text)
+
+
+def test_a_row_that_is_not_here_says_why_in_the_table(full_page: Path) -> None:
+    row = re.search(r'<tr id="row-2".*?</tr>', full_page.read_text(), flags=re.S)
+    assert row is not None
+    assert "not available here: provider tensorrt of onnxruntime needs TensorRT" in row[0]
+
+
+def test_the_bottleneck_is_the_busiest_stage(full_page: Path) -> None:
+    """Not the one whose csynth interval, which counts pixels that complete no window, is largest."""
+    assert "<strong>conv1</strong> Conv2D" in full_page.read_text()
+    assert "<strong>conv0</strong>" not in full_page.read_text()
+
+
+def test_notes_are_read_without_a_pointer(full_page: Path) -> None:
+    notes = re.search(r'<details class="notes">.*?</details>', full_page.read_text(), flags=re.S)
+    assert notes is not None
+    assert "model: estimator 1" in notes[0]
+
+
+def test_rows_of_two_machines_are_told_apart(tmp_path: Path) -> None:
+    there = replace(baseline("there", 10, 0.9), environment={"cpu": "another processor"})
+    page = write_report(compare([baseline("here", 10, 0.9), there]), tmp_path / "r", formats=("html",))
+    assert "a processor (here); another processor (there)" in page.read_text()
 
 
 def test_every_figure_of_the_table_has_a_source(full_page: Path) -> None:

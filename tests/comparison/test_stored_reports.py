@@ -30,6 +30,7 @@ class TestFolder:
         for kind, magic in (("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF")):
             assert f"figures/accuracy_bits.{kind}" in files
             assert (tmp_path / "r" / f"figures/accuracy_bits.{kind}").read_bytes().startswith(magic)
+            assert {f"figures/data_flow.{kind}", f"figures/layers.{kind}"} <= files
         assert json.loads((tmp_path / "r/figures/accuracy_bits.vl.json").read_text())["$schema"].endswith(".json")
 
     def test_an_earlier_report_is_replaced_whole(self, tmp_path: Path) -> None:
@@ -64,6 +65,13 @@ class TestFolder:
 
 
 class TestRoundTrip:
+    def test_the_json_holds_the_table_too(self, tmp_path: Path) -> None:
+        write_report(compare(mixed()), tmp_path / "r", formats=("json",))
+        lines = {line["name"]: line for line in json.loads((tmp_path / "r/report.json").read_text())["table"]}
+        assert lines["cnn q6"]["lut_source"] == "model"
+        assert lines["onnxruntime int8"]["latency_us_ratio"] == pytest.approx(60 / 800)
+        assert lines["cnn q2"]["pareto_lut"]
+
     def test_rows_read_back_equal(self, tmp_path: Path) -> None:
         before = compare(mixed(), facts={"dataset": "digits"})
         write_report(before, tmp_path / "r", formats=("json",))

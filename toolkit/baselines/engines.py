@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import keras
 
 EVALUATION_BATCH = 256
+BATCHES = (1, 16, 64, EVALUATION_BATCH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,10 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Runner:
-    """A model ready to run: ``run(float32 images) -> logits``, and what is known about it."""
+    """A model ready to run: ``run(float32 images) -> logits``, and what is known about it.
+
+    ``gpu`` says that the work is done on a GPU, whose energy and memory then count.
+    """
 
     run: Callable[[Array], Array]
     provider: str
@@ -47,6 +51,7 @@ class Runner:
     environment: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    gpu: bool = False
 
 
 Measure = Callable[["keras.Model", Dataset, Request], BaselineRecord]
@@ -101,28 +106,31 @@ def measure_baseline(
 ) -> BaselineRecord:
     """Accuracy on the test split, batch latency and throughput of a float model on one engine.
 
-    ``batch`` is one size or several (default 1 and 256): ``latency_us`` is that of the smallest,
-    ``throughput_hz`` the best. ``reference`` (a Keras model or its test logits; default ``model``)
-    is what agreement is counted against. Raises ``ConfigError`` for an unknown engine, precision
-    or provider, and ``ToolNotFound`` where the provider is not on this machine; with
-    ``missing="row"`` the latter becomes a record without figures that says why.
+    ``batch`` is one size or several (default 1, 16, 64 and 256): ``latency_us`` is that of the
+    smallest, ``throughput_hz`` the best. Each is timed at least ``repeats`` times. ``threads``
+    default to the cores this process may use. ``reference`` (a Keras model or its test logits;
+    default ``model``) is what agreement is counted against. Raises ``ConfigError`` for an unknown
+    engine, precision or provider, ``ToolNotFound`` where the provider is not on this machine and
+    ``ModelError`` where the engine cannot take the model; with ``missing="row"`` the last two
+    become a record without figures that says why.
     """
     chosen = load_engines()[choose("engine", engine, load_engines())]
     precision = choose(f"precision of {engine}", precision or chosen.precisions[0], chosen.precisions)
     provider = choose(f"provider of {engine}", provider or chosen.providers[0], chosen.providers)
     choose("missing", missing, ("error", "row"))
-    batches = (1, EVALUATION_BATCH) if batch is None else (batch,) if isinstance(batch, int) else tuple(batch)
-    for what, values in (("batch", batches), ("repeats", (repeats,))):
+    batches = BATCHES if batch is None else (batch,) if isinstance(batch, int) else tuple(batch)
+    counts = {"batch": batches, "repeats": (repeats,), "threads": (1 if threads is None else threads,)}
+    for what, values in counts.items():
         if not values or min(values) < 1:
             raise ConfigError(f"{what} must be at least 1, got {', '.join(map(str, values)) or 'none'}")
     name = name or f"{engine} {precision} {provider}"
     live = model.model if isinstance(model, TrainRecord) else model
     fitting(live, dataset)
-    request = Request(name, precision, provider, tuple(sorted(batches)), repeats, threads)
+    request = Request(name, precision, provider, tuple(sorted(set(batches))), repeats, threads)
     try:
         logits = reference_logits(live if reference is None else reference, dataset)
         return chosen.measure(live, dataset, Request(**{**vars(request), "float_logits": logits}))
-    except ToolNotFound as why:
+    except (ToolNotFound, ModelError) as why:
         if missing == "error":
             raise
         return unavailable(engine, dataset, request, str(why))
@@ -165,6 +173,7 @@ def measured(engine_name: str, runner: Runner, dataset: Dataset, request: Reques
     optional = {
         "energy_uj": best.energy_per_image(),
         "peak_memory_bytes": timing.peak_memory() if watched else None,
+        "gpu_memory_bytes": timing.gpu_memory() if runner.gpu else None,
         "best_batch": Figure(best.batch, "images", "measured", note="batch size of the best throughput"),
     }
     figures |= {key: value for key, value in optional.items() if value is not None}
@@ -183,6 +192,7 @@ def measured(engine_name: str, runner: Runner, dataset: Dataset, request: Reques
         figures=figures,
         notes=(*runner.notes, *(text for item in timings if (text := item.warning()))),
         confusion=judged.confusion,
+        class_names=judged.class_names,
     )
 
 
@@ -199,7 +209,7 @@ def time_batch(runner: Runner, inputs: Array, batch: int, repeats: int) -> timin
     import numpy as np
 
     images = np.ascontiguousarray(np.resize(inputs, (batch, *inputs.shape[1:])))
-    return timing.time_runs(lambda: runner.run(images), batch, repeats)
+    return timing.time_runs(lambda: runner.run(images), batch, repeats, gpu=runner.gpu)
 
 
 def batch_figures(timings: Sequence[timing.Timing]) -> dict[str, Figure]:

@@ -28,7 +28,7 @@ from toolkit.baselines.keras_engine import WEIGHT_BYTES, model_figures
 from toolkit.baselines.workload import Kernel, fused_names, kernels
 from toolkit.errors import choose
 from toolkit.records import BaselineRecord, Dataset, Figure
-from toolkit.store import package_versions
+from toolkit.store import artifact, digest, package_versions, read_json, write_json
 
 if TYPE_CHECKING:
     import keras
@@ -78,6 +78,7 @@ def measure_gpu_model(model: keras.Model, dataset: Dataset, request: Request) ->
         figures=figures,
         notes=assumptions(gpu),
         confusion=judged.confusion if judged else (),
+        class_names=judged.class_names if judged else (),
     )
 
 
@@ -162,16 +163,14 @@ def with_note(figure: Figure, who: str) -> Figure:
 
 def assumptions(gpu: Gpu) -> tuple[str, ...]:
     """What the model takes for granted, and how far it was off where it could be checked."""
-    checked = [item.gpu for item in published()]
-    known = (
-        f"checked on {checked.count(gpu.name)} published figures"
-        if gpu.name in checked
-        else "no published figure to check"
-    )
+    checked = [item for item in published() if item.gpu == gpu.name]
+    found = deviations(checked)
+    known = f"checked on {len(found)} published figures" if found else "no published figure to check"
     return (
         f"{NAME}: {KERNEL_CYCLES:g} cycles a kernel, {EFFICIENCY:.0%} of the dense peak, "
-        f"tiles of {TILE[0]} x {TILE[1]}; "
-        f"model/published between {RATIOS[0]:g} and {RATIOS[1]:g}; {known} for this GPU",
+        f"tiles of {TILE[0]} x {TILE[1]}; model/published between {RATIOS[0]:g} and {RATIOS[1]:g} on "
+        f"{len(published())} int8 figures of all GPUs; {known} for this GPU",
+        *map(str, found),
         "kernels only: no host work, no copies over PCIe",
     )
 
@@ -202,8 +201,8 @@ class Deviation:
     def __str__(self) -> str:
         item = self.published
         return (
-            f"{item.model} {item.precision} on {item.gpu}, batch {item.batch}: published {item.latency_us:,.0f} us, "
-            f"model {self.modelled_us:,.0f} us, {self.deviation:+.0%} ({item.citation})"
+            f"{item.model} {item.precision} on {item.gpu}, batch {item.batch}: published {item.latency_us:,.0f} µs, "
+            f"model {self.modelled_us:,.0f} µs, {self.deviation:+.0%} ({item.citation})"
         )
 
 
@@ -224,13 +223,28 @@ def published() -> tuple[Published, ...]:
 
 
 def validate_gpu_model(models: Sequence[str] = ()) -> tuple[Deviation, ...]:
-    """The model against every published figure (or those of some models); builds the Keras application models."""
-    import keras
-
-    wanted = [item for item in published() if not models or item.model in models]
+    """The model against every published figure, or those of some Keras application models."""
     for name in models:
         choose("model", name, {item.model for item in published()})
-    found = {name: kernels(getattr(keras.applications, name)(weights=None)) for name in {item.model for item in wanted}}
+    return deviations([item for item in published() if not models or item.model in models])
+
+
+def deviations(wanted: Sequence[Published]) -> tuple[Deviation, ...]:
+    """The model against some published figures."""
+    found = {name: application_kernels(name) for name in {item.model for item in wanted}}
     return tuple(
         Deviation(item, batch_us(found[item.model], find_gpu(item.gpu), item.precision, item.batch)) for item in wanted
     )
+
+
+def application_kernels(name: str) -> tuple[Kernel, ...]:
+    """Kernels of a Keras application model: built once (seconds), then read from the artifact store."""
+    counting = (files("toolkit.baselines") / "workload.py").read_text()
+    with artifact("kernels", digest(name, counting, package_versions())) as folder:
+        if not folder.complete:
+            import keras
+
+            found = kernels(getattr(keras.applications, name)(weights=None))
+            write_json(folder / "kernels.json", [vars(item) for item in found])
+    stored = read_json(folder / "kernels.json")
+    return tuple(Kernel(**{**item, "fused": tuple(item["fused"])}) for item in stored)

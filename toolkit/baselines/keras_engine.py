@@ -1,4 +1,4 @@
-"""Keras itself as an engine: a traced TensorFlow graph, plain or compiled by XLA, on CPU or GPU."""
+"""Keras itself as an engine: eager, a traced TensorFlow graph, or that compiled by XLA, on CPU or GPU."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from toolkit.baselines import timing
 from toolkit.baselines.engines import Request, Runner, engine, measured
 from toolkit.baselines.workload import kernels
-from toolkit.errors import ToolNotFound
+from toolkit.errors import ConfigError, ToolNotFound
 from toolkit.records import Array, BaselineRecord, Dataset, Figure
 
 if TYPE_CHECKING:
@@ -22,23 +23,52 @@ WEIGHT_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 @engine("keras", precisions=tuple(POLICIES), providers=("cpu", "gpu"))
 def measure_keras(model: keras.Model, dataset: Dataset, request: Request) -> BaselineRecord:
     """Keras through a traced TensorFlow graph."""
-    return measured("keras", keras_runner(model, request, jit_compile=False), dataset, request)
+    return measured("keras", keras_runner(model, request, traced), dataset, request)
+
+
+@engine("keras_eager", precisions=tuple(POLICIES), providers=("cpu", "gpu"))
+def measure_keras_eager(model: keras.Model, dataset: Dataset, request: Request) -> BaselineRecord:
+    """Keras called eagerly, layer by layer from Python."""
+    return measured("keras_eager", keras_runner(model, request, eager), dataset, request)
 
 
 @engine("keras_xla", precisions=tuple(POLICIES), providers=("cpu", "gpu"))
 def measure_keras_xla(model: keras.Model, dataset: Dataset, request: Request) -> BaselineRecord:
     """Keras compiled by XLA, which fuses elementwise work into convolutions."""
-    return measured("keras_xla", keras_runner(model, request, jit_compile=True), dataset, request)
+    return measured("keras_xla", keras_runner(model, request, compiled), dataset, request)
 
 
-def keras_runner(model: keras.Model, request: Request, *, jit_compile: bool) -> Runner:
-    """A traced function on one device; raises ``ToolNotFound`` when TensorFlow sees no GPU and one was asked for."""
+Call = Callable[[Any], Any]
+
+
+def eager(model: keras.Model) -> Call:
+    """The model as Python calls it."""
+    return lambda images: model(images, training=False)
+
+
+def traced(model: keras.Model) -> Call:
+    """The model as one TensorFlow graph per batch size."""
+    import tensorflow as tf
+
+    return tf.function(eager(model), reduce_retracing=False)  # type: ignore[no-any-return]
+
+
+def compiled(model: keras.Model) -> Call:
+    """The same graph compiled by XLA."""
+    import tensorflow as tf
+
+    return tf.function(eager(model), jit_compile=True, reduce_retracing=False)  # type: ignore[no-any-return]
+
+
+def keras_runner(model: keras.Model, request: Request, prepare: Callable[[keras.Model], Call]) -> Runner:
+    """The model prepared on one device; raises ``ToolNotFound`` when TensorFlow sees no GPU and one was asked for."""
     import tensorflow as tf
 
     device = tensorflow_device(request.provider)
+    use_threads(request.threads)
     with tf.device(device):
         cast = with_policy(model, POLICIES[request.precision])
-    call = tf.function(lambda images: cast(images, training=False), jit_compile=jit_compile, reduce_retracing=False)
+    call = prepare(cast)
 
     def run(images: Array) -> Array:
         with tf.device(device):
@@ -51,11 +81,29 @@ def keras_runner(model: keras.Model, request: Request, *, jit_compile: bool) -> 
         environment={
             "tensorflow_intra_op_threads": str(tf.config.threading.get_intra_op_parallelism_threads() or "all cores"),
             "tensorflow_inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads() or "all cores"),
-            "device": device,
+            "tensorflow_device": device,
+            **(timing.gpu_names() if request.provider == "gpu" else {}),
         },
         figures=model_figures(model, WEIGHT_BYTES[request.precision]),
         notes=("weights are kept in float32 and cast in each run",) if request.precision != "float32" else (),
+        gpu=request.provider == "gpu",
     )
+
+
+def use_threads(wanted: int | None) -> None:
+    """Set TensorFlow's threads; raises ``ConfigError`` once it has begun with another number, which it keeps."""
+    import tensorflow as tf
+
+    threading = tf.config.threading
+    if wanted is None or threading.get_intra_op_parallelism_threads() == wanted:
+        return
+    try:
+        threading.set_intra_op_parallelism_threads(wanted)
+    except RuntimeError:
+        raise ConfigError(
+            f"threads of keras are fixed when TensorFlow first runs, got {wanted} after that; start Python under "
+            "taskset -c with as many cores, or call tf.config.threading.set_intra_op_parallelism_threads first"
+        ) from None
 
 
 def tensorflow_device(provider: str) -> str:

@@ -5,15 +5,18 @@ Provider options: https://onnxruntime.ai/docs/execution-providers/TensorRT-Execu
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from toolkit.baselines import timing
 from toolkit.baselines.engines import Request, Runner, engine, measured
-from toolkit.baselines.onnx_graph import fused, initializer_bytes, onnx_model, optimized
-from toolkit.baselines.timing import allowed_cpus
+from toolkit.baselines.onnx_graph import fused, initializer_bytes, onnx_model, optimized, quiet
 from toolkit.baselines.workload import count_macs
 from toolkit.errors import ModelError, ToolNotFound
 from toolkit.records import Array, BaselineRecord, Dataset, Figure
@@ -43,19 +46,45 @@ def require_provider(provider: str) -> None:
     """Raise ``ToolNotFound`` unless the installed ONNX Runtime has the provider."""
     import onnxruntime
 
+    load_gpu_libraries(provider)
     present = onnxruntime.get_available_providers()
     if PROVIDERS[provider] not in present:
         raise ToolNotFound(
-            f"provider {provider} of onnxruntime needs {PROVIDERS[provider]} (the gpu extra on a machine with an "
-            f"NVIDIA GPU); the installed onnxruntime {onnxruntime.__version__} has {', '.join(present)}"
+            f"provider {provider} of onnxruntime needs {PROVIDERS[provider]} ({remedy()}); "
+            f"the installed onnxruntime {onnxruntime.__version__} has {', '.join(present)}"
         )
+
+
+def remedy() -> str:
+    """How to get the GPU providers: the CPU package, installed beside the GPU's, takes its place."""
+    try:
+        version("onnxruntime-gpu")
+    except PackageNotFoundError:
+        return "the gpu extra on a machine with an NVIDIA GPU"
+    return "onnxruntime hides onnxruntime-gpu: pip install --force-reinstall --no-deps onnxruntime-gpu"
+
+
+def load_gpu_libraries(provider: str) -> None:
+    """Load CUDA, cuDNN and TensorRT from their Python packages, where the dynamic loader does not look.
+
+    https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#preload-dlls
+    """
+    import onnxruntime
+
+    if provider == "cpu":
+        return
+    with quiet(), contextlib.suppress(OSError, AttributeError):  # before onnxruntime 1.21 there is none
+        onnxruntime.preload_dlls()
+    if provider == "tensorrt":
+        with contextlib.suppress(ImportError):
+            import_module("tensorrt")
 
 
 def onnx_runner(path: Path, model: keras.Model, request: Request) -> Runner:
     """A session ready to run, with what its optimizer fused."""
     import onnx
 
-    threads = request.threads or allowed_cpus()
+    threads = request.threads or timing.allowed_cpus()
     session = open_session(path, request, threads)
     name = session.get_inputs()[0].name
     original = onnx.load(path)
@@ -72,6 +101,7 @@ def onnx_runner(path: Path, model: keras.Model, request: Request) -> Runner:
         environment=session_environment(session, threads),
         figures=graph_figures(model, after, request.precision),
         notes=session_notes(request, len(original.graph.node), len(after.graph.node)),
+        gpu=request.provider != "cpu",
     )
 
 
@@ -93,8 +123,13 @@ def open_session(path: Path, request: Request, threads: int) -> Any:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=provider_list(path, request))
-    except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
-        raise ModelError(f"onnxruntime cannot run {path.name} on {request.provider}: {error}") from error
+    except session_errors() as error:
+        if request.provider == "cpu":
+            raise ModelError(f"onnxruntime cannot run {path.name}: {error}") from error
+        raise ToolNotFound(
+            f"provider {request.provider} of onnxruntime did not start (a CUDA or TensorRT library is missing or too "
+            f"old) or cannot take the whole graph, and nothing else runs in its place: {error}"
+        ) from error
     used = session.get_providers()[0]
     if used != PROVIDERS[request.provider]:
         raise ToolNotFound(
@@ -102,6 +137,14 @@ def open_session(path: Path, request: Request, threads: int) -> Any:
             f"libraries are missing or too old); it would have run on {used}"
         )
     return session
+
+
+def session_errors() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's exceptions, which share no class of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "EPFail", "EngineError", "RuntimeException", "InvalidGraph", "InvalidArgument", "NotImplemented")
+    return tuple(getattr(state, name) for name in names)
 
 
 def provider_list(path: Path, request: Request) -> list[tuple[str, dict[str, str]]]:
@@ -132,7 +175,16 @@ def session_environment(session: Any, threads: int) -> Mapping[str, str]:
         "onnxruntime_intra_op_threads": str(threads),
         "onnxruntime_providers": ", ".join(session.get_providers()),
         "onnxruntime_device": str(onnxruntime.get_device()),
+        **(gpu_environment() if session.get_providers()[0] != PROVIDERS["cpu"] else {}),
     }
+
+
+def gpu_environment() -> dict[str, str]:
+    """The GPU's name and driver, and TensorRT's version, where they tell."""
+    known = timing.gpu_names()
+    with contextlib.suppress(PackageNotFoundError):
+        known["tensorrt"] = version("tensorrt")
+    return known
 
 
 def graph_figures(model: keras.Model, after: onnx.ModelProto, precision: str) -> dict[str, Figure]:
@@ -154,6 +206,8 @@ def session_notes(request: Request, before: int, after: int) -> tuple[str, ...]:
         notes.append("static QDQ quantization, symmetric int8, weights per channel, calibrated on training images")
     if request.precision == "float16" and request.provider == "cpu":
         notes.append("the CPU provider computes most float16 operations in float32 between casts")
+    if request.provider == "tensorrt" and request.precision == "float32":
+        notes.append("TensorRT may compute float32 in TF32 on tensor cores")
     if request.provider != "cpu":
         notes.append("times include the copies to and from GPU memory")
     return tuple(notes)

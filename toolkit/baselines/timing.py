@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from toolkit.records import Figure
 WIDE_SPREAD = 0.5
 WARM_UP_SECONDS = 0.2
 WARM_UP_RUNS = 3
+# A run of 80 us repeated 30 times says little: runs go on until this much time, or this many runs.
+LEAST_SECONDS = 0.4
+MOST_RUNS = 2000
 POWERCAP = Path("/sys/class/powercap")
 
 
@@ -76,15 +80,28 @@ class Timing:
         )
 
 
-def time_runs(run: Callable[[], object], batch: int, repeats: int) -> Timing:
-    """Warm up, then time ``repeats`` calls one by one."""
+def time_runs(run: Callable[[], object], batch: int, repeats: int, *, gpu: bool = False) -> Timing:
+    """Warm up, then time calls one by one: at least ``repeats``, more of them where one is short.
+
+    Energy is the GPU's where the work runs there, else the processor's.
+    """
     warm_up(run)
-    counter = energy_counter()
+    counter = nvml_counter() if gpu else rapl_counter(POWERCAP)
     before = counter.read() if counter else 0.0
-    seconds = tuple(time_once(run) for _ in range(repeats))
+    seconds = timed(run, repeats)
     if counter is None:
         return Timing(batch, seconds)
     return Timing(batch, seconds, counter.used(before), counter.name)
+
+
+def timed(run: Callable[[], object], repeats: int) -> tuple[float, ...]:
+    """Seconds of each call: ``repeats`` of them, and on until ``LEAST_SECONDS`` or ``MOST_RUNS``."""
+    seconds: list[float] = []
+    spent = 0.0
+    while len(seconds) < repeats or (spent < LEAST_SECONDS and len(seconds) < MOST_RUNS):
+        seconds.append(time_once(run))
+        spent += seconds[-1]
+    return tuple(seconds)
 
 
 def warm_up(run: Callable[[], object]) -> None:
@@ -115,11 +132,6 @@ class EnergyCounter:
         return now - before if now >= before or self.wraps_at is None else now - before + self.wraps_at
 
 
-def energy_counter(powercap: Path = POWERCAP) -> EnergyCounter | None:
-    """The GPU's NVML counter if there is one, else the CPU package's RAPL counter, else nothing."""
-    return nvml_counter() or rapl_counter(powercap)
-
-
 def rapl_counter(powercap: Path) -> EnergyCounter | None:
     """Intel/AMD running average power limit counter of package 0; root only on most kernels."""
     package = powercap / "intel-rapl:0"
@@ -131,19 +143,46 @@ def rapl_counter(powercap: Path) -> EnergyCounter | None:
     return EnergyCounter("RAPL package 0", lambda: float((package / "energy_uj").read_text()), wraps_at)
 
 
-def nvml_counter() -> EnergyCounter | None:
-    """NVML's total energy of GPU 0 (Volta and later), when the ``gpu`` extra's pynvml is importable."""
+def nvml_card() -> tuple[Any, Any] | None:
+    """NVML and its GPU 0, when the ``gpu`` extra's nvidia-ml-py is installed and the driver answers."""
     try:
         import pynvml
     except ImportError:
         return None
     try:
         pynvml.nvmlInit()
-        card = pynvml.nvmlDeviceGetHandleByIndex(0)
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(card)
+        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(0)
     except pynvml.NVMLError:
         return None
-    return EnergyCounter("NVML GPU 0", lambda: 1e3 * float(pynvml.nvmlDeviceGetTotalEnergyConsumption(card)))
+
+
+def nvml_counter() -> EnergyCounter | None:
+    """NVML's total energy of GPU 0 (Volta and later), where readable."""
+    if (found := nvml_card()) is None:
+        return None
+    nvml, card = found
+    try:
+        nvml.nvmlDeviceGetTotalEnergyConsumption(card)
+    except nvml.NVMLError:
+        return None
+    return EnergyCounter("NVML GPU 0", lambda: 1e3 * float(nvml.nvmlDeviceGetTotalEnergyConsumption(card)))
+
+
+def gpu_names() -> dict[str, str]:
+    """Name and driver of GPU 0, where NVML tells."""
+    if (found := nvml_card()) is None:
+        return {}
+    nvml, card = found
+    return {"gpu": str(nvml.nvmlDeviceGetName(card)), "gpu_driver": str(nvml.nvmlSystemGetDriverVersion())}
+
+
+def gpu_memory() -> Figure | None:
+    """Memory in use on GPU 0 in bytes, by all processes, where NVML tells."""
+    if (found := nvml_card()) is None:
+        return None
+    nvml, card = found
+    used = int(nvml.nvmlDeviceGetMemoryInfo(card).used)
+    return Figure(used, "bytes", "measured", note="in use on GPU 0 after the runs, by all processes (NVML)")
 
 
 def reset_peak_memory(process: Path = Path("/proc/self")) -> bool:

@@ -16,11 +16,15 @@ CLOSE = 0.01
 
 @dataclass(frozen=True)
 class Answer:
-    """Sentences that answer, the figures to show large, and what a reader must keep in mind."""
+    """Sentences that answer, the figures to show large, what a reader must keep in mind.
+
+    ``among`` says which designs the costs on the cards were chosen from, where not from all.
+    """
 
     sentences: tuple[str, ...]
     cards: tuple[Card, ...]
     caveats: tuple[str, ...]
+    among: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,15 @@ def answer(comparison: Comparison) -> Answer:
     sentences = (
         accuracy_sentence(comparison, designs),
         choice_sentence(comparison, designs),
-        engine_sentence(comparison, designs),
+        *(speed_sentences(comparison, designs) if designs else baseline_sentences(comparison)),
         fit_sentence(designs),
     )
-    return Answer(tuple(text for text in sentences if text), cards(comparison, designs), caveats(comparison))
+    return Answer(
+        tuple(text for text in sentences if text),
+        cards(comparison, designs),
+        caveats(comparison),
+        among(comparison, designs),
+    )
 
 
 def accurate(comparison: Comparison, designs: Sequence[Implementation]) -> list[Implementation]:
@@ -91,8 +100,8 @@ def said(row: Implementation, key: str) -> str:
 
 
 def aside(row: Implementation, key: str) -> str:
-    """``keras float32 cpu (812 µs, measured)``."""
-    return f"{row.name} ({amount(row, key)}, {row.figures[key].source})"
+    """``keras float32 cpu, 812 µs, measured``."""
+    return f"{row.name}, {amount(row, key)}, {row.figures[key].source}"
 
 
 def amount(row: Implementation, key: str) -> str:
@@ -101,16 +110,24 @@ def amount(row: Implementation, key: str) -> str:
 
 
 def accuracy_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
-    top = best(designs, "accuracy")
+    """The most accurate design, and how far from float it is."""
+    judged = [row for row in designs if "accuracy" in row.figures]
+    top = best(judged, "accuracy")
     if top is None:
         return None
+    one = "" if len(judged) == 1 else f"Of {len(judged)} FPGA designs "
+    text = f"{one}{top.name} {'reaches an accuracy of' if not one else 'is the most accurate:'} {said(top, 'accuracy')}"
     reference = float_row(comparison)
-    text = f"The most accurate FPGA design is {top.name} with {said(top, 'accuracy')}"
     if reference is None:
         return text + "."
     lost = (reference.figures["accuracy"].value - top.figures["accuracy"].value) * 100
-    way = "the same as" if abs(lost) < 0.005 else f"{abs(lost):.2f} points {'below' if lost > 0 else 'above'}"
-    return f"{text}, {way} {aside(reference, 'accuracy')}."
+    way = "the same as" if abs(lost) < 0.005 else f"{points(lost)} {'below' if lost > 0 else 'above'}"
+    return f"{text}, {way} float ({aside(reference, 'accuracy')})."
+
+
+def points(percent: float) -> str:
+    """``0.60 percentage points``."""
+    return f"{abs(percent):.2f} percentage points"
 
 
 def worth_showing(comparison: Comparison, designs: Sequence[Implementation]) -> list[Implementation]:
@@ -127,43 +144,74 @@ def choice_sentence(comparison: Comparison, designs: Sequence[Implementation]) -
     reference = float_row(comparison) or best(judged, "accuracy")
     close, cheap, top = accurate(comparison, designs), recommended(comparison), best(judged, "accuracy")
     assert reference is not None and cheap is not None and top is not None
+    whom = "float" if float_row(comparison) else reference.name
+    near = f"within {CLOSE * 100:g} percentage point of {whom}"
     if not close:
-        return f"No design stays within {CLOSE * 100:g} point of {reference.name}."
+        return f"None stays {near}."
     key = deciding_key(close)
     if key is None:
         return None
     what = {"lut": "fewest LUT", "weight_bytes": "least weight memory", "latency_us": "lowest latency"}[key]
-    return (
-        f"{len(close)} of {len(judged)} designs stay within {CLOSE * 100:g} point of {reference.name}; of these "
-        f"{cheap.name} takes the {what}: {said(cheap, key)}{saving(cheap, top, key)}."
-    )
+    if len(close) == 1:
+        return f"Only {cheap.name} stays {near}, with {said(cheap, key)}."
+    fit = "fit and stay" if any(row.facts.get("fits") == "no" for row in judged) else "stay"
+    count = f"All {fit}" if len(close) == len(judged) else f"{len(close)} {fit}"
+    return f"{count} {near}; of these {cheap.name} takes the {what}: {said(cheap, key)}{saving(cheap, top, key)}."
 
 
 def saving(cheap: Implementation, top: Implementation, key: str) -> str:
-    """``, 24% less than the most accurate``, where it is another design and the saving shows."""
+    """``, 24 % less than the most accurate``, where it is another design and the saving shows."""
     if cheap is top or not top.figures[key].value:
         return ""
     share = 1 - cheap.figures[key].value / top.figures[key].value
-    return f", {share:.0%} less than {top.name}" if share > 0.005 else ""
+    return f", {share * 100:.0f} % less than {top.name}" if share > 0.005 else ""
 
 
-def engine_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
-    """The fastest accurate design against the fastest engine at batch 1."""
+def speed_sentences(comparison: Comparison, designs: Sequence[Implementation]) -> tuple[str, ...]:
+    """The fastest accurate design's time, against the fastest measured engine, and against a modelled GPU."""
     fast = best(worth_showing(comparison, designs), "latency_us")
+    if fast is None:
+        return ()
     engines = [row for row in comparison.rows if row.family == "baseline"]
-    measured = [row for row in engines if source_of(row, "latency_us") not in (None, "model")]
-    engine = best(measured or engines, "latency_us")
-    if fast is None or engine is None:
-        return None
-    mine, theirs = fast.figures["latency_us"], engine.figures["latency_us"]
-    ratio = theirs.value / mine.value
-    relation = f"{ratio:.1f} times faster than" if ratio >= 1 else f"{1 / ratio:.1f} times slower than"
-    kind = "measured baseline" if measured else "baseline"
-    text = (
-        f"Per image {fast.name} takes {said(fast, 'latency_us')}, {relation} the fastest {kind}, "
-        f"{aside(engine, 'latency_us')}"
-    )
-    return text + (", but their intervals overlap." if overlap(mine, theirs) else ".")
+    engine = best([row for row in engines if source_of(row, "latency_us") not in (None, "model")], "latency_us")
+    gpu = best([row for row in engines if source_of(row, "latency_us") == "model"], "latency_us")
+    text = f"{fast.name} answers one image in {said(fast, 'latency_us')}"
+    if engine:
+        text += f", {against(fast, engine)} the fastest measured baseline ({aside(engine, 'latency_us')})"
+        if overlap(fast.figures["latency_us"], engine.figures["latency_us"]):
+            text += ", though their intervals overlap"
+    if "host_overhead_us" in fast.figures:
+        text += f"; host and bus add {said(fast, 'host_overhead_us')} to the kernel"
+    return (f"{text}.", *([gpu_sentence(fast, gpu)] if gpu else []))
+
+
+def against(row: Implementation, other: Implementation) -> str:
+    """``3.1 times slower than`` another row."""
+    ratio = other.figures["latency_us"].value / row.figures["latency_us"].value
+    return f"{ratio:.1f} times faster than" if ratio >= 1 else f"{1 / ratio:.1f} times slower than"
+
+
+def gpu_sentence(fast: Implementation, gpu: Implementation) -> str:
+    """A GPU that is not here, by its model, with the energy of both where known."""
+    text = f"That is {against(fast, gpu)} the model of a GPU ({aside(gpu, 'latency_us')})"
+    if "energy_uj" not in fast.figures or "energy_uj" not in gpu.figures:
+        return f"{text}."
+    batch = gpu.figures["best_batch"].value if "best_batch" in gpu.figures else None
+    when = f" at batch {batch:.0f}" if batch else ""
+    return f"{text}; an image costs {said(fast, 'energy_uj')} here and {said(gpu, 'energy_uj')}{when} there."
+
+
+def baseline_sentences(comparison: Comparison) -> tuple[str, ...]:
+    """Where there is no design: the quickest engine, and the highest throughput."""
+    engines = [row for row in comparison.rows if row.family == "baseline"]
+    quick, busy = best(engines, "latency_us"), best(engines, "throughput_hz")
+    texts = []
+    if quick:
+        accuracy = f" at {said(quick, 'accuracy')} accuracy" if "accuracy" in quick.figures else ""
+        texts.append(f"{quick.name} answers one image soonest, in {said(quick, 'latency_us')}{accuracy}.")
+    if busy:
+        texts.append(f"{busy.name} has the highest throughput: {said(busy, 'throughput_hz')}.")
+    return tuple(texts)
 
 
 def overlap(one: Figure, other: Figure) -> bool:
@@ -186,9 +234,13 @@ def fit_sentence(designs: Sequence[Implementation]) -> str | None:
     bad = [row.name for row in judged if row.facts["fits"] == "no"]
     if not judged:
         return None
+    named = {row.facts["part"] for row in judged if "part" in row.facts}
+    part = named.pop() if len(named) == 1 else "its part" if len(judged) == 1 else "their parts"
+    if len(bad) == len(judged):
+        return f"{'No design is' if len(judged) > 1 else 'It is not'} estimated to fit {part}."
     if not bad:
-        return "Every design is estimated to fit its part." if len(judged) > 1 else "It is estimated to fit its part."
-    return f"Not estimated to fit the part: {listing(bad)}."
+        return f"{'All designs are' if len(judged) > 1 else 'It is'} estimated to fit {part}."
+    return f"Not estimated to fit {part}: {listing(bad)}."
 
 
 def listing(names: Sequence[str], most: int = 6) -> str:
@@ -200,23 +252,34 @@ def listing(names: Sequence[str], most: int = 6) -> str:
 
 def cards(comparison: Comparison, designs: Sequence[Implementation]) -> tuple[Card, ...]:
     """The winners among FPGA designs that keep accuracy, or among all rows where there is no design."""
-    close = accurate(comparison, designs)
     costs = worth_showing(comparison, designs) or comparison.rows
-    among = f"within {CLOSE * 100:g} point" if close and len(close) < len(designs) else ""
-    if designs and not close and len(costs) < len(designs):
-        among = "of the most accurate"
+    several = len(costs) > 1
     wanted = (
-        ("Most accurate", "accuracy", designs or comparison.rows),
-        ("Lowest latency" if len(costs) > 1 else "Latency", "latency_us", costs),
-        ("Fewest LUT" if len(costs) > 1 else "LUT", "lut", costs),
-        ("Least energy" if len(costs) > 1 else "Energy", "energy_uj", costs),
-        ("Smallest weights" if len(costs) > 1 else "Weights", "weight_bytes", costs),
+        (
+            "Most accurate" if len(designs or comparison.rows) > 1 else "Accuracy",
+            "accuracy",
+            designs or comparison.rows,
+        ),
+        ("Lowest latency" if several else "Latency", "latency_us", costs),
+        ("Fewest LUT" if several else "LUT", "lut", costs),
+        ("Least energy" if several else "Energy", "energy_uj", costs),
+        ("Smallest weights" if several else "Weights", "weight_bytes", costs),
     )
-    found = [card(label, key, row, among) for label, key, rows in wanted if (row := best(rows, key))]
+    found = [card(label, key, row) for label, key, rows in wanted if (row := best(rows, key))]
     return tuple(found[:4])
 
 
-def card(label: str, key: str, row: Implementation, among: str) -> Card:
+def among(comparison: Comparison, designs: Sequence[Implementation]) -> str:
+    """Which designs the costs were chosen from, where not from all."""
+    costs = worth_showing(comparison, designs)
+    if len(costs) == len(designs):
+        return ""
+    if not accurate(comparison, designs):
+        return f"Costs are those of the most accurate design; none is within {CLOSE * 100:g} percentage point of float."
+    return f"Costs: the best among designs that fit and stay within {CLOSE * 100:g} percentage point of float."
+
+
+def card(label: str, key: str, row: Implementation) -> Card:
     column, figure = BY_KEY[key], row.figures[key]
     shown = column.text(figure.value)
     if key == "accuracy":
@@ -225,33 +288,45 @@ def card(label: str, key: str, row: Implementation, among: str) -> Card:
         return Card(label, row.name, shown, column.unit, figure.source, context)
     accuracy = row.figures.get("accuracy")
     context = f"at {BY_KEY['accuracy'].text(accuracy.value)} % accuracy" if accuracy else ""
-    return Card(f"{label} {among}".strip(), row.name, shown, column.unit or column.title, figure.source, context)
+    return Card(label, row.name, shown, column.unit or column.title, figure.source, context)
 
 
 def caveats(comparison: Comparison) -> tuple[str, ...]:
     """What the records themselves say must be kept in mind."""
-    found: list[str] = []
     rows = comparison.rows
-    fpga_models = [row for row in rows if row.family == "fpga" and source_of(row, "latency_us") == "model"]
-    if fpga_models:
+    timed = [row for row in rows if "latency_us" in row.figures]
+    designs, engines = ([row for row in timed if row.family == family] for family in ("fpga", "baseline"))
+    found: list[str] = []
+    if any(source_of(row, "latency_us") == "model" for row in designs):
         found.append(
-            "Latency, resources and energy of FPGA designs marked “model” are estimates of C synthesis with an "
-            "interval; run Vitis HLS to replace them by reports. csynth LUT are usually more than placed LUT."
+            "Latency, resources and energy of FPGA designs marked “model” estimate what C synthesis would report, with "
+            "an interval; placement and routing usually leave fewer LUT. Vitis HLS, where installed, replaces them."
         )
-    if any(row.family == "fpga" and "latency_us" in row.figures for row in rows) and any(
-        row.family == "baseline" and "latency_us" in row.figures for row in rows
-    ):
+    if strange := [row.name for row in designs if uncalibrated(row)]:
         found.append(
-            "FPGA latency is that of the kernel alone: host, driver and bus come on top and are listed apart. "
-            "Latency of a measured engine includes its call from Python."
+            f"Layers of {listing(strange)} are unlike those the estimator was calibrated on: their figures follow the "
+            "mechanism, not data."
         )
-    if modelled := [row.name for row in rows if row.family == "baseline" and source_of(row, "latency_us") == "model"]:
-        found.append(f"No such GPU was used: {listing(modelled)} {'is' if len(modelled) == 1 else 'are'} a model.")
+    if designs and engines:
+        host = "stand apart" if any("host_overhead_us" in row.figures for row in designs) else "come on top"
+        found.append(
+            f"FPGA latency is that of the kernel alone: host, driver and bus {host}. Latency of a measured engine "
+            "includes its call from Python."
+        )
+    if modelled := [row.name for row in engines if source_of(row, "latency_us") == "model"]:
+        found.append(
+            f"No such GPU was used: {listing(modelled)} {'is' if len(modelled) == 1 else 'are'} computed from a data "
+            "sheet; its deviation from published figures is under Baselines."
+        )
     if absent := [row.name for row in rows if "missing" in row.facts]:
         found.append(f"Not available on this machine: {listing(absent)}.")
-    found += proof_caveats(rows)
-    found += noise_caveats(rows)
-    return tuple(found)
+    return (*found, *proof_caveats(rows), *noise_caveats(rows))
+
+
+def uncalibrated(row: Implementation) -> bool:
+    """Whether an estimate says that some layer is unlike those it was fitted on."""
+    estimates = [part for part in row.parts if isinstance(part, Estimate)]
+    return any(note.startswith("outside the calibration") for estimate in estimates for note in estimate.notes)
 
 
 def source_of(row: Implementation, key: str) -> str | None:
@@ -266,6 +341,14 @@ def proof_caveats(rows: Sequence[Implementation]) -> list[str]:
         partial = [name for name, part in judged if part.engine == engine and not part.whole]
         if partial:
             found.append(f"Only some of the test images were judged by {engine} for {listing(partial)}.")
+    stalled = [
+        row.name
+        for row in rows
+        for part in row.parts
+        if isinstance(part, Estimate) and any(note.startswith("deadlock") for note in part.notes)
+    ]
+    if stalled:
+        found.append(f"Deadlock with the FIFO depths of the project: {listing(stalled)}.")
     unequal = [row.name for row in rows if any(isinstance(part, CheckResult) and not part.equal for part in row.parts)]
     if unequal:
         found.append(f"Outputs differ between engines for {listing(unequal)}: see Agreement.")

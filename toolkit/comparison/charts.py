@@ -12,7 +12,12 @@ DRAWINGS: tuple[Draw, ...] = (
     cost("latency_us", "accuracy_latency", "Accuracy against latency", "the latency of one image"),
     cost("lut", "accuracy_lut", "Accuracy against LUT", "look-up tables"),
     cost("energy_uj", "accuracy_energy", "Accuracy against energy", "energy per image"),
-    layers("initiation_interval_cycles", "layers_cycles", "Cycles by layer", "Cycles between two images, by layer"),
+    layers(
+        "initiation_interval_cycles",
+        "layers_cycles",
+        "Cycles by layer",
+        "Cycles a layer is busy with one image",
+    ),
     layers("lut", "layers_lut", "LUT by layer", "Look-up tables, by layer"),
     layers("dsp", "layers_dsp", "DSP by layer", "DSP slices, by layer"),
     layers("bram_18k", "layers_bram", "BRAM by layer", "18 Kb block RAM, by layer"),

@@ -14,7 +14,7 @@ from toolkit.baselines.workload import count_macs, kind_of, leaf_layers
 from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError
 from toolkit.precision import Precision
-from toolkit.records import Figure, Graph, Layer, TrainRecord
+from toolkit.records import Figure, Graph, Layer, LayerEstimate, TrainRecord
 
 ACTIVATION_KINDS = ("Activation", "ParametrizedActivation", "PReLU", "HardActivation", "Softmax")
 
@@ -93,6 +93,11 @@ def layer_view(layer: Layer, graph: Graph) -> LayerView:
         reuse_factor=layer.attributes.get("reuse_factor") if kernels else None,
         macs=graph_macs(layer),
     )
+
+
+def stage_cycles(layer: LayerEstimate) -> Figure:
+    """Cycles that a stage is busy with one image, which csynth's initiation interval of a stream overstates."""
+    return layer.figures.get("busy_cycles", layer.initiation_interval_cycles)
 
 
 def text_or_none(value: Any) -> str | None:

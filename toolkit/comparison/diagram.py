@@ -15,9 +15,10 @@ from markupsafe import Markup, escape
 from toolkit.comparison.answer import recommended
 from toolkit.comparison.columns import BY_KEY, number
 from toolkit.comparison.compare import Comparison
-from toolkit.comparison.design import DesignView, LayerView
+from toolkit.comparison.design import DesignView, LayerView, stage_cycles
 from toolkit.records import CheckResult, Estimate, Implementation
 
+WIDE_COLUMNS, NARROW_COLUMNS = 5, 1
 CHARACTER = 7.1  # mean advance of the 12 px interface font, on the wide side
 LINE = 16
 PAD = 10
@@ -213,6 +214,29 @@ def drawing(body: str, width: float, height: float, label: str, key: str) -> Mar
     )
 
 
+# The look of a diagram outside the page, whose style sheet gives it colours and both themes there.
+PRINT_STYLE = """
+text { font-family: 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; font-size: 12px; fill: #57606d }
+.node-title { font-size: 13px; font-weight: 600; fill: #1b222c }
+rect { fill: #ffffff; stroke: #dde2e8; stroke-width: 1.3 }
+.float rect { fill: #eff0f1; stroke: #8a8f98 }
+.quantized rect, .fpga rect, .proof rect, .estimate rect, .compute rect { fill: #e7f0f8; stroke: #7fb0db }
+.baseline rect { fill: #f9efe4; stroke: #dea76a }
+.bottleneck rect { fill: #eef4fa; stroke: #b0342a; stroke-width: 2 }
+.flow { fill: none; stroke: #57606d; stroke-width: 1.3 }
+.head { fill: #57606d }
+"""
+
+
+def printable(comparison: Comparison) -> dict[str, str]:
+    """The diagrams by file name, as SVG that needs no style sheet."""
+    found = {"data_flow": data_flow(comparison, WIDE_COLUMNS)}
+    if chosen := design_of(comparison):
+        found["layers"] = accelerator(*chosen, WIDE_COLUMNS)
+    style = f"<style>{PRINT_STYLE}</style><defs>"
+    return {name: str.replace(drawn, "<defs>", style, 1) for name, drawn in found.items()}  # plain text, not Markup
+
+
 def design_of(comparison: Comparison) -> tuple[Implementation, DesignView] | None:
     """The recommended design with its view, else the first that has one."""
     first = recommended(comparison)
@@ -226,7 +250,7 @@ def design_of(comparison: Comparison) -> tuple[Implementation, DesignView] | Non
 def accelerator(row: Implementation, view: DesignView, columns: int) -> Markup:
     """A design's layers in order, row by row, each with its shape, types and share of the work."""
     estimate = next((part for part in row.parts if isinstance(part, Estimate)), None)
-    cycles = {layer.name: layer.initiation_interval_cycles.value for layer in estimate.layers} if estimate else {}
+    cycles = {layer.name: stage_cycles(layer).value for layer in estimate.layers} if estimate else {}
     slowest = max(cycles, key=lambda name: cycles[name]) if cycles else None
     width, height, gap = 214.0, 112.0, 34.0
     nodes = []

@@ -28,11 +28,11 @@ SERIES_COLOURS = (
     "#2f9e7a",
     "#c8516a",
     "#8f6cc4",
-    "#b59b2c",
-    "#4aa3b8",
+    "#a48b1e",
+    "#3d97ac",
     "#a86b4c",
     "#7f9b3f",
-    "#c77fb0",
+    "#c072a8",
     "#5f74b8",
     "#8a8f98",
 )
@@ -126,9 +126,11 @@ def svg(chart: Chart) -> str:
 
 
 def printed(drawn: str, kind: str, scale: float = 2.0) -> bytes:
-    """A drawn SVG as ``svg``, ``pdf`` or ``png`` bytes."""
+    """A drawn SVG on white as ``svg``, ``pdf`` or ``png`` bytes."""
     import vl_convert
 
+    opening, drawing = drawn.split(">", 1)
+    drawn = f'{opening}><rect x="-9" y="-9" width="110%" height="110%" style="fill: white; stroke: none"/>{drawing}'
     if kind == "svg":
         return drawn.encode()
     if kind == "pdf":

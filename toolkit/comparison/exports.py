@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from toolkit.comparison.columns import FRONTS, SOURCE_MEANING, Column
 from toolkit.comparison.compare import Comparison, flat
-from toolkit.records import Figure, Implementation
+from toolkit.records import Implementation
 
 # Markdown and LaTeX pages are narrow: these columns are left to CSV, JSON and HTML.
-WIDE_ONLY = ("top5", "parameters", "macs", "latency_cycles", "host_overhead_us", "ff", "uram")
+WIDE_ONLY = ("top5", "parameters", "macs", "latency_cycles", "ff", "uram")
 
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -28,11 +29,33 @@ LATEX_SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "µ": r"\textmu{}",
+    '"': "''",
+    "µ": r"$\mu$",
+    "Ω": r"$\Omega$",
+    "±": r"$\pm$",
+    "ß": r"\ss{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{EN DASH}": "--",
     "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+}
+# Combining marks as LaTeX accents: they work in every font encoding, which letters outside ASCII do not.
+LATEX_ACCENTS = {
+    "\N{COMBINING GRAVE ACCENT}": "`",
+    "\N{COMBINING ACUTE ACCENT}": "'",
+    "\N{COMBINING CIRCUMFLEX ACCENT}": "^",
+    "\N{COMBINING TILDE}": "~",
+    "\N{COMBINING DIAERESIS}": '"',
+    "\N{COMBINING RING ABOVE}": "r",
+    "\N{COMBINING CARON}": "v",
+    "\N{COMBINING CEDILLA}": "c",
+    "\N{COMBINING MACRON}": "=",
+    "\N{COMBINING BREVE}": "u",
 }
 MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&$])")
 
@@ -53,7 +76,7 @@ def markdown(comparison: Comparison, title: str) -> str:
     head = ["Implementation", *(column.heading for column in columns), "Pareto front"]
     lines = [f"# {markdown_text(title)}", "", table_line(head), table_line(["---", *["---:"] * len(columns), "---"])]
     for row in comparison.rows:
-        cells = [markdown_cell(column, row.figures.get(column.key)) for column in columns]
+        cells = [markdown_cell(comparison, row, column) for column in columns]
         name = markdown_text(row.name) + (" (reference)" if row.name == comparison.reference else "")
         lines.append(table_line([name, *cells, ", ".join(front_marks(comparison, row))]))
     lines += ["", *markdown_notes(comparison)]
@@ -64,8 +87,20 @@ def table_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def markdown_cell(column: Column, figure: Figure | None) -> str:
-    return f"{column.text(figure.value)} *{figure.source}*" if figure else "\N{EN DASH}"
+def markdown_cell(comparison: Comparison, row: Implementation, column: Column) -> str:
+    figure = row.figures.get(column.key)
+    if figure is None:
+        return "\N{EN DASH}"
+    ratio = ratio_text(comparison, row, column)
+    return f"{column.text(figure.value)}{ratio and f' ({ratio})'} *{figure.source}*"
+
+
+def ratio_text(comparison: Comparison, row: Implementation, column: Column) -> str:
+    """``× 0.31`` of the reference, for speed and energy of other rows."""
+    if column.group not in ("Speed", "Energy") or row.name == comparison.reference:
+        return ""
+    ratio = comparison.ratio(row, column.key)
+    return "" if ratio is None else f"\N{MULTIPLICATION SIGN} {ratio:.3g}"
 
 
 def markdown_text(text: str) -> str:
@@ -76,9 +111,10 @@ def markdown_text(text: str) -> str:
 def markdown_notes(comparison: Comparison) -> list[str]:
     """What the sources mean, why a row is empty, and the test set."""
     lines = [f"- *{source}*: {SOURCE_MEANING[source]}" for source in sources(comparison)]
-    for row in comparison.rows:
-        if "missing" in row.facts:
-            lines.append(f"- {markdown_text(row.name)}: {markdown_text(row.facts['missing'])}")
+    for row in missing(comparison):
+        lines.append(f"- {markdown_text(row.name)}: {markdown_text(row.facts['missing'])}")
+    if any(ratio_text(comparison, row, column) for row in comparison.rows for column in comparison.columns()):
+        lines.append(f"- \N{MULTIPLICATION SIGN} is the ratio to {markdown_text(str(comparison.reference))}")
     if comparison.test_digest:
         lines.append(f"- every accuracy is on the same test images (digest `{comparison.test_digest}`)")
     if fronts := [f"{name}: accuracy against {name}" for name in FRONTS if comparison.fronts()[name]]:
@@ -120,15 +156,12 @@ def harmless(value: object) -> object:
 
 
 def latex(comparison: Comparison, title: str) -> str:
-    """A ``table`` with booktabs; sources as superscripts explained under it. Needs ``\\usepackage{booktabs}``."""
+    """A ``table`` with booktabs; sources as superscripts explained under it. Needs ``booktabs`` and ``graphicx``."""
     columns = printed_columns(comparison)
     letters = {source: chr(ord("a") + index) for index, source in enumerate(sources(comparison))}
     head = " & ".join(["Implementation", *(latex_text(column.title) for column in columns)])
     units = " & ".join(["", *(latex_text(column.unit) for column in columns)])
     body = [latex_row(comparison, row, columns, letters) for row in comparison.rows]
-    key = "; ".join(
-        rf"\textsuperscript{{{letter}}} {latex_text(SOURCE_MEANING[source])}" for source, letter in letters.items()
-    )
     return "\n".join(
         [
             r"% needs \usepackage{booktabs} and \usepackage{graphicx}",
@@ -145,7 +178,7 @@ def latex(comparison: Comparison, title: str) -> str:
             r"    \bottomrule",
             r"  \end{tabular}}",
             r"",
-            rf"  \smallskip\footnotesize {key}.",
+            rf"  \smallskip\footnotesize {latex_notes(comparison, columns, letters)}",
             r"\end{table}",
             "",
         ]
@@ -156,15 +189,42 @@ def latex_row(comparison: Comparison, row: Implementation, columns: Sequence[Col
     cells = []
     for column in columns:
         figure = row.figures.get(column.key)
-        cells.append(
-            rf"{latex_text(column.text(figure.value))}\textsuperscript{{{letters[figure.source]}}}" if figure else "--"
-        )
-    return rf"    {' & '.join([latex_text(row.name), *cells])} \\"
+        if figure is None:
+            cells.append("--")
+            continue
+        ratio = ratio_text(comparison, row, column)
+        shown = latex_text(f"{column.text(figure.value)}{ratio and f' ({ratio})'}")
+        cells.append(rf"{shown}\textsuperscript{{{letters[figure.source]}}}")
+    marks = ", ".join(front_marks(comparison, row))
+    name = latex_text(row.name) + (rf" \textsuperscript{{{marks}}}" if marks else "")
+    return rf"    {' & '.join([name, *cells])} \\"
+
+
+def latex_notes(comparison: Comparison, columns: Sequence[Column], letters: dict[str, str]) -> str:
+    """What letters, marks and ratios mean, and why a row is empty."""
+    notes = [
+        rf"\textsuperscript{{{letter}}} {latex_text(SOURCE_MEANING[source])}" for source, letter in letters.items()
+    ]
+    if any(comparison.fronts().values()):
+        notes.append("names are marked with the Pareto fronts (accuracy against it) that they are on")
+    if any(ratio_text(comparison, row, column) for row in comparison.rows for column in columns):
+        notes.append(rf"$\times$ is the ratio to {latex_text(str(comparison.reference))}")
+    notes += [f"{latex_text(row.name)}: {latex_text(row.facts['missing'])}" for row in missing(comparison)]
+    return "; ".join(notes) + "."
+
+
+def missing(comparison: Comparison) -> list[Implementation]:
+    """Rows without figures that say why."""
+    return [row for row in comparison.rows if "missing" in row.facts]
 
 
 def latex_text(text: str) -> str:
-    """Text that LaTeX prints as it is: special characters escaped, what is not Latin replaced by ``?``."""
-    flat_text = " ".join(text.split())
-    return "".join(
-        LATEX_SPECIAL.get(char) or (char if char.isprintable() and ord(char) < 0x250 else "?") for char in flat_text
-    )
+    """Text that LaTeX prints as it is, in any font encoding; what has no spelling becomes ``?``."""
+    letters: list[str] = []
+    for char in unicodedata.normalize("NFD", " ".join(text.split())):
+        accent = LATEX_ACCENTS.get(char)
+        if accent and letters and letters[-1].isalpha():
+            letters[-1] = rf"\{accent}{{{letters[-1]}}}"
+        else:
+            letters.append(LATEX_SPECIAL.get(char) or (char if char.isascii() and char.isprintable() else "?"))
+    return "".join(letters)

@@ -35,23 +35,28 @@ def placed(
     texts: Sequence[str],
     obstacles: Sequence[Box],
     size: tuple[float, float],
+    lines: Sequence[Box] = (),
 ) -> list[Box | None]:
     """For each anchor the free box nearest to it, or nothing where every place is taken.
 
     Greedy in the order given; the candidates are right, left, above and below, then further out.
+    A label crosses ``lines`` only where there is no place beside them.
     """
     taken = list(obstacles)
     result: list[Box | None] = []
     for (x, y), text in zip(anchors, texts, strict=True):
         wide = len(text[:28]) * CHARACTER
-        free = (
-            box for box in candidates(x, y, wide) if inside(box, size) and not any(box.overlap(t) > 4 for t in taken)
-        )
-        box = next(free, None)
+        places = [box for box in candidates(x, y, wide) if inside(box, size) and clear(box, taken)]
+        box = next((box for box in places if clear(box, lines)), None) or next(iter(places), None)
         result.append(box)
         if box:
             taken.append(box)
     return result
+
+
+def clear(box: Box, others: Sequence[Box]) -> bool:
+    """Whether a box overlaps none of the others by more than a hair."""
+    return not any(box.overlap(other) > 4 for other in others)
 
 
 def candidates(x: float, y: float, wide: float) -> Iterator[Box]:

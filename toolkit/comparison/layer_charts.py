@@ -10,16 +10,18 @@ from toolkit.baselines.evaluation import Evaluation
 from toolkit.comparison.answer import recommended
 from toolkit.comparison.columns import BY_KEY, number
 from toolkit.comparison.compare import Comparison
-from toolkit.comparison.design import DesignView
+from toolkit.comparison.design import DesignView, stage_cycles
 from toolkit.comparison.drawing import GREY, MANY, SERIES_COLOURS, Chart, Draw, Values, data, finished, marks
 from toolkit.errors import ConfigError
 from toolkit.precision import Precision
-from toolkit.records import BaselineRecord, CheckResult, Estimate, Implementation, LayerProfile
+from toolkit.records import BaselineRecord, CheckResult, Estimate, Figure, Implementation, LayerEstimate, LayerProfile
 
 BAR = 26  # pixels a row of a bar chart takes
 MOST_SERIES = len(SERIES_COLOURS)
 RESOURCE_TITLES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram_18k": "BRAM", "uram": "URAM"}
 MOST_CLASSES = 20
+MOST_PERCENT = 300.0  # longer bars are cut off: what matters is that they do not fit
+CYCLES = "initiation_interval_cycles"
 
 
 def part_of(row: Implementation, kind: type[Any]) -> Any | None:
@@ -54,9 +56,11 @@ def shown_of(comparison: Comparison, shown: int, kind: type[Any]) -> str:
 
 def layers(key: str, name: str, title: str, what: str) -> Draw:
     """A drawing of one figure stacked by layer, one bar per design."""
+    busy = key == CYCLES
+    heading = "Busy cycles an image" if busy else BY_KEY[key].heading
     overlap = (
         " Stages of an io_stream design work at once: the longest sets the initiation interval, not the sum."
-        if key == "initiation_interval_cycles"
+        if busy
         else ""
     )
 
@@ -68,15 +72,12 @@ def layers(key: str, name: str, title: str, what: str) -> Draw:
         if not any(value["value"] for value in values):
             return None
         names = list(dict.fromkeys(value["layer"] for value in values))
-        column = BY_KEY[key]
         colour = alt.Scale(domain=names, range=[SERIES_COLOURS[i % MOST_SERIES] for i in range(len(names))])
         chart = (
             alt.Chart(data(values))
             .mark_bar(height={"band": 0.72})
             .encode(
-                x=alt.X(
-                    "value:Q", stack="zero", title=column.heading, axis=alt.Axis(format="~s", tickCount=width // 110)
-                ),
+                x=alt.X("value:Q", stack="zero", title=heading, axis=alt.Axis(format="~s", tickCount=width // 110)),
                 y=design_axis(rows, width),
                 color=alt.Color("layer:N", scale=colour, sort=names, legend=series_legend(width)),
                 order=alt.Order("index:Q"),
@@ -112,13 +113,13 @@ def layer_values(comparison: Comparison, rows: Sequence[Implementation], key: st
         assert estimate is not None
         rest = 0.0
         for layer in estimate.layers:
-            value = getattr(layer, key).value
+            figure = figure_of(layer, key)
             if layer.name not in kept:
-                rest += value
+                rest += figure.value
                 continue
-            values.append(layer_value(comparison, row, layer.name, value, getattr(layer, key).source, key, kept))
+            values.append(layer_value(row, layer.name, figure.value, figure.source, key, kept))
         if rest:
-            values.append(layer_value(comparison, row, "other layers", rest, "model", key, [*kept, "other layers"]))
+            values.append(layer_value(row, "other layers", rest, "model", key, [*kept, "other layers"]))
     return values
 
 
@@ -129,22 +130,29 @@ def largest_layers(rows: Sequence[Implementation], key: str) -> list[str]:
         estimate = part_of(row, Estimate)
         assert estimate is not None
         for layer in estimate.layers:
-            largest[layer.name] = max(largest.get(layer.name, 0.0), getattr(layer, key).value)
+            largest[layer.name] = max(largest.get(layer.name, 0.0), figure_of(layer, key).value)
     weighty = sorted((name for name in largest if largest[name] > 0), key=lambda name: -largest[name])
     limit = MOST_SERIES if len(weighty) <= MOST_SERIES else MOST_SERIES - 1
     return [name for name in largest if name in weighty[:limit]]
 
 
+def figure_of(layer: LayerEstimate, key: str) -> Figure:
+    """One figure of a layer; cycles are those that it is busy."""
+    figure: Figure = stage_cycles(layer) if key == CYCLES else getattr(layer, key)
+    return figure
+
+
 def layer_value(
-    comparison: Comparison, row: Implementation, layer: str, value: float, source: str, key: str, order: Sequence[str]
+    row: Implementation, layer: str, value: float, source: str, key: str, order: Sequence[str]
 ) -> dict[str, Any]:
     column = BY_KEY[key]
+    title = "busy" if key == CYCLES else column.title
     return {
         "design": row.name,
         "layer": layer,
         "value": value,
         "index": order.index(layer),
-        "tip": f"{row.name}; {layer}; {column.title}: {column.text(value)} {column.unit} ({source})".replace("  ", " "),
+        "tip": f"{row.name}; {layer}; {title}: {column.text(value)} {column.unit} ({source})".replace("  ", " "),
     }
 
 
@@ -176,12 +184,12 @@ def utilization(comparison: Comparison, width: int) -> Chart | None:
     x = alt.X(
         "value:Q",
         title="Share of the part (%)",
-        scale=alt.Scale(domain=[0, max(100.0, highest * 1.03)], nice=False),
+        scale=alt.Scale(domain=[0, min(max(100.0, highest * 1.03), MOST_PERCENT)], nice=False),
         axis=alt.Axis(tickCount=width // 90),
     )
     bars = (
         alt.Chart(data(values))
-        .mark_bar(height={"band": 0.8})
+        .mark_bar(height={"band": 0.8}, clip=True)
         .encode(
             x=x,
             y=design_axis(rows, width),
@@ -219,17 +227,18 @@ def ranges(comparison: Comparison, width: int) -> Chart | None:
         legend=alt.Legend(title=None, symbolType="square"),
     )
     used = base.mark_bar(height={"band": 0.3}).encode(x=x, x2="used:Q", y=y, color=colour, **marks())
-    clipped = (
-        base.transform_filter("datum.overflows > 0")
-        .mark_point(shape="triangle-right", filled=True, size=80, color="#c8516a", aria=False)
+    ends = [
+        base.transform_filter(f"datum.overflows > 0 && {test}")
+        .mark_point(shape="triangle-right", filled=True, opacity=1, size=80, color=shade, aria=False)
         .encode(x="used:Q", y=y)
-    )
+        for test, shade in (("datum.wrapped == 0", GREY), ("datum.wrapped > 0", "#c8516a"))
+    ]
     caption = (
         "The wide grey bar is what the type holds, from its least significant bit to its largest value; the "
-        "narrow bar ends at the largest magnitude seen on the checked images. Grey beyond it is unused headroom; a red "
-        "mark says that values saturated or wrapped."
+        "narrow bar ends at the largest magnitude seen on the checked images. Grey beyond it is unused headroom. A "
+        "grey arrow says that values saturated, as a quantizer clips them; a red one that values wrapped around."
     )
-    spec = finished(alt.layer(held, used, clipped), width, 20 * len(values))
+    spec = finished(alt.layer(held, used, *ends), width, 20 * len(values))
     return Chart("ranges", f"Ranges in {row.name}", caption, spec)
 
 
@@ -253,7 +262,7 @@ def range_values(row: Implementation) -> Values:
     for layer in view.layers if view else ():
         if layer.weight and layer.weight_minimum is not None and layer.weight_maximum is not None:
             largest = max(abs(layer.weight_minimum), abs(layer.weight_maximum))
-            values += range_value(f"{layer.name} weights", "weights", layer.weight, largest, None, layer.weights)
+            values += range_value(f"{layer.name} weights", "weights", layer.weight, largest)
         if profile := profiles.pop(layer.name, None):
             values += activation_value(profile)
     for profile in profiles.values():
@@ -263,12 +272,10 @@ def range_values(row: Implementation) -> Values:
 
 def activation_value(profile: LayerProfile) -> Values:
     largest = max(abs(profile.minimum), abs(profile.maximum))
-    return range_value(profile.layer, "activations", profile.precision, largest, profile.overflows, profile.total)
+    return range_value(profile.layer, "activations", profile.precision, largest, profile)
 
 
-def range_value(
-    what: str, kind: str, precision: str, largest: float, overflows: int | None, total: int | None
-) -> Values:
+def range_value(what: str, kind: str, precision: str, largest: float, profile: LayerProfile | None = None) -> Values:
     """One bar, or none where the type is no fixed-point type or every value is zero."""
     try:
         held = Precision.parse(precision)
@@ -278,7 +285,7 @@ def range_value(
         return []
     furthest = max(held.maximum, -held.minimum)
     low, high, used = -held.fraction_bits, math.log2(furthest), math.log2(largest)
-    out = f"; {overflows:,} of {total or 0:,} values saturated or wrapped" if overflows else ""
+    overflows, wrapped = overflow_counts(profile)
     return [
         {
             "what": what,
@@ -286,11 +293,28 @@ def range_value(
             "low": low,
             "high": max(high, low + 0.2),
             "used": max(used, low + 0.1),
-            "overflows": overflows or 0,
+            "headroom": high - used,
+            "overflows": overflows,
+            "wrapped": wrapped,
             "tip": f"{what}; {precision}; holds up to {held.maximum:.6g}, steps of {held.lsb:.6g}; "
-            f"largest seen {largest:.6g}, headroom {high - used:.1f} bits{out}",
+            f"largest seen {largest:.6g}, headroom {high - used:.1f} bits{overflow_words(profile)}",
         }
     ]
+
+
+def overflow_counts(profile: LayerProfile | None) -> tuple[int, int]:
+    """Values that did not fit, and those of them that wrapped: all, where the record does not tell them apart."""
+    overflows = (profile.overflows or 0) if profile else 0
+    return overflows, overflows if profile is None or profile.wrapped is None else profile.wrapped
+
+
+def overflow_words(profile: LayerProfile | None) -> str:
+    overflows, wrapped = overflow_counts(profile)
+    if profile is None or not overflows:
+        return ""
+    if profile.wrapped is None:
+        return f"; {overflows:,} of {profile.total or 0:,} values saturated or wrapped"
+    return f"; of {profile.total or 0:,} values {overflows - wrapped:,} saturated and {wrapped:,} wrapped"
 
 
 def confusion(comparison: Comparison, width: int) -> Chart | None:
@@ -320,10 +344,12 @@ def confusion(comparison: Comparison, width: int) -> Chart | None:
     )
     y = alt.Y("label:N", sort=list(names), title="Class of the image", axis=alt.Axis(ticks=False))
     base = alt.Chart(data(values)).encode(x=x, y=y)
-    scale = alt.Scale(domain=[0, 1], range=[0.04, 0.9], type="pow", exponent=0.5)
+    scale = alt.Scale(domain=[0, 1], range=[0.04, 1], type="pow", exponent=0.5)
     shade = alt.Opacity("share:Q", scale=scale, legend=None)
-    cells = base.mark_rect(color=SERIES_COLOURS[0]).encode(opacity=shade, **marks())
-    counts = base.transform_filter("datum.count > 0").mark_text(fontSize=9.5, aria=False).encode(text="count:Q")
+    cells = base.mark_rect(color="#2f6fae").encode(opacity=shade, **marks())
+    ink = alt.condition("datum.share > 0.3", alt.value("white"), alt.value("#444b55"))
+    counts = base.transform_filter("datum.count > 0").mark_text(fontSize=9.5, aria=False)
+    counts = counts.encode(text="count:Q", color=ink)
     caption = f"Judged by {who}: images of each class (rows) by the class answered (columns)."
     return Chart("confusion", f"Confusion of {row.name}", caption, finished(alt.layer(cells, counts), side, side))
 
@@ -337,4 +363,5 @@ def confusion_of(row: Implementation) -> tuple[tuple[tuple[int, ...], ...], tupl
     record = part_of(row, BaselineRecord)
     if record is None or not record.confusion:
         return None
-    return record.confusion, tuple(str(index) for index in range(len(record.confusion))), record.engine
+    names = record.class_names or tuple(str(index) for index in range(len(record.confusion)))
+    return record.confusion, names, f"{record.engine} on {sum(map(sum, record.confusion)):,} images"

@@ -71,6 +71,7 @@ class Line:
     fronts: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     summary: str
+    missing: str
     cells: tuple[Cell, ...]
 
 
@@ -152,6 +153,7 @@ def line(comparison: Comparison, index: int, columns: Sequence[Column]) -> Line:
         fronts=front_marks(comparison, row),
         facts=facts,
         summary=summary(row),
+        missing=row.facts.get("missing", ""),
         cells=tuple(cell(comparison, row, column) for column in columns),
     )
 
@@ -159,14 +161,10 @@ def line(comparison: Comparison, index: int, columns: Sequence[Column]) -> Line:
 def summary(row: Implementation) -> str:
     """What kind of thing the row is, in a few words."""
     facts = row.facts
-    if "missing" in facts:
-        return "not available here"
     if row.family == "fpga":
-        words = [
-            facts.get("io_type"),
-            facts.get("strategy"),
-            facts.get("reuse_factor") and f"RF {facts['reuse_factor']}",
-        ]
+        reuse, period = facts.get("reuse_factor"), facts.get("clock_period_ns")
+        built = (facts.get("io_type"), facts.get("strategy"), reuse and f"RF {reuse}")
+        words = [*built, facts.get("part"), period and f"{period} ns"]
         return " · ".join(word for word in words if word)
     if row.family == "baseline":
         words = [facts.get("engine"), facts.get("precision"), facts.get("provider")]
@@ -191,9 +189,15 @@ def cell(comparison: Comparison, row: Implementation, column: Column) -> Cell:
 
 
 def share_of_part(row: Implementation, key: str) -> float | None:
-    """Percent of the part's LUT, FF, DSP, BRAM or URAM, where the records say."""
-    figure: Figure | None = row.figures.get(f"{key}_percent") if key in RESOURCES else None
-    return round(figure.value, 1) if figure else None
+    """Percent of the part's LUT, FF, DSP, BRAM or URAM that the row's own figure is, where the records say."""
+    percent: Figure | None = row.figures.get(f"{key}_percent") if key in RESOURCES else None
+    if percent is None:
+        return None
+    own = row.figures[key]
+    same = own if own.source == percent.source else row.figures.get(f"{key}_{percent.source}")
+    if same is None or not same.value:
+        return round(percent.value, 1) if same is own else None
+    return round(percent.value * own.value / same.value, 1)
 
 
 def pictures(comparison: Comparison, drawn: Mapping[str, Drawing]) -> Mapping[str, Picture]:

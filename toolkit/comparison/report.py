@@ -11,7 +11,8 @@ from typing import Any
 from toolkit.comparison import exports
 from toolkit.comparison.charts import charts
 from toolkit.comparison.codec import decode, encode
-from toolkit.comparison.compare import Comparison, compare
+from toolkit.comparison.compare import Comparison, compare, flat
+from toolkit.comparison.diagram import printable
 from toolkit.comparison.drawing import Drawing, printed, svg
 from toolkit.errors import StoreError, choose
 from toolkit.records import SCHEMA_VERSION
@@ -57,9 +58,10 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def default_title(comparison: Comparison) -> str:
-    """Named after the dataset where that is known."""
-    dataset = comparison.facts.get("dataset")
-    return f"FPGA designs and baselines on {dataset}" if dataset else "FPGA designs and baselines"
+    """Named after the run's design file and its dataset, where those are known."""
+    design, dataset = comparison.facts.get("design"), comparison.facts.get("dataset")
+    subject = "FPGA designs and baselines" + (f" on {dataset}" if dataset else "")
+    return f"{design}: {subject}" if design else subject
 
 
 def write_files(comparison: Comparison, folder: Path, title: str, formats: Sequence[str]) -> None:
@@ -74,7 +76,7 @@ def write_files(comparison: Comparison, folder: Path, title: str, formats: Seque
         write_bytes(folder / f"{STEM}.csv", exports.csv_text(comparison).encode())
     kinds = [name for name in formats if name in ("svg", "png", "pdf")]
     drawn = drawings(comparison) if kinds or "html" in formats else {}
-    write_figures(drawn, folder / "figures", kinds)
+    write_figures(drawn, printable(comparison) if kinds else {}, folder / "figures", kinds)
     if "html" in formats:
         from toolkit.comparison.page import page
 
@@ -86,18 +88,21 @@ def drawings(comparison: Comparison) -> dict[str, Drawing]:
     return {name: Drawing(chart, svg(chart)) for name, chart in charts(comparison).items()}
 
 
-def write_figures(drawn: Mapping[str, Drawing], folder: Path, kinds: Sequence[str]) -> None:
-    """Each chart in each kind, and its Vega-Lite source."""
-    if not kinds:
-        return
-    for name, item in drawn.items():
+def write_figures(
+    drawn: Mapping[str, Drawing], diagrams: Mapping[str, str], folder: Path, kinds: Sequence[str]
+) -> None:
+    """Each chart and diagram in each kind, and the Vega-Lite source of the charts."""
+    for name, item in drawn.items() if kinds else ():
         write_json(folder / f"{name}.vl.json", item.chart.spec)
-        for kind in kinds:
-            write_bytes(folder / f"{name}.{kind}", printed(item.svg, kind))
+    pictures = {**{name: item.svg for name, item in drawn.items()}, **diagrams}
+    for kind in kinds:
+        for name, picture in pictures.items():
+            write_bytes(folder / f"{name}.{kind}", printed(picture, kind))
 
 
 def stored(comparison: Comparison, title: str) -> dict[str, Any]:
-    """The comparison as JSON types, with the schema's version."""
+    """The comparison as JSON types: the table as a reader's program wants it, and the records it came from."""
+    fronts = comparison.fronts()
     return {
         "schema": SCHEMA_VERSION,
         "title": title,
@@ -105,6 +110,7 @@ def stored(comparison: Comparison, title: str) -> dict[str, Any]:
         "test_digest": comparison.test_digest,
         "environment": dict(comparison.environment),
         "facts": dict(comparison.facts),
+        "table": [flat(comparison, row, fronts) for row in comparison.rows],
         "rows": encode(comparison.rows),
     }
 

@@ -20,6 +20,7 @@ from toolkit.comparison.design import (
     TrainView,
     design_view,
     graph_figures,
+    graph_macs,
     model_figures,
     train_view,
 )
@@ -55,6 +56,9 @@ TRUST: tuple[Source, ...] = (
     "counted",
 )
 
+
+# hls4ml keeps strategies in lower case.
+HLS4ML_SPELLING = {"latency": "Latency", "resource": "Resource"}
 
 # Images whose layer outputs an emulator profiles when it is judged.
 PROFILED = 256
@@ -112,12 +116,21 @@ def from_project(part: HlsProject) -> Contribution:
         "part": config.part,
         "clock_period_ns": f"{config.clock_period_ns:g}",
         "io_type": config.io_type,
-        "strategy": config.strategy,
-        "reuse_factor": str(config.reuse_factor),
+        "strategy": by_layers(part.graph, "strategy") or config.strategy,
+        "reuse_factor": by_layers(part.graph, "reuse_factor") or str(config.reuse_factor),
         "backend": config.backend,
     }
     view = design_view(part.path.name, part.digest, part.graph, config, part.notes)
     return Contribution(graph_figures(part.graph), facts, (view,), None, part.path.name, "fpga", part.digest)
+
+
+def by_layers(graph: Graph, attribute: str) -> str:
+    """A strategy or reuse factor over the layers that multiply: ``9``, ``25 to 1600``, ``Latency, Resource``."""
+    chosen = [layer.attributes.get(attribute) for layer in graph.layers if graph_macs(layer)]
+    found = [value for value in chosen if value is not None]
+    if len(set(found)) > 1 and all(isinstance(value, int) for value in found):
+        return f"{min(found)} to {max(found)}"
+    return ", ".join(sorted({HLS4ML_SPELLING.get(str(value), str(value)) for value in found}))
 
 
 @contribution.register
@@ -131,7 +144,7 @@ def from_estimate(part: Estimate) -> Contribution:
     keys = ("latency_us", "latency_cycles", "initiation_interval_cycles", "throughput_hz", "dsp", "lut", "ff")
     figures = {key: getattr(part, key) for key in (*keys, "bram_18k", "uram", "energy_uj")}
     figures |= {f"{resource.lower()}_percent": figure for resource, figure in part.utilization.items()}
-    facts = {"fits": "yes" if part.fits else "no"}
+    facts = {"fits": "yes" if part.fits else "no"} if part.utilization else {}  # a part in no table: unknown
     figures = {**part.figures, **{key: figure for key, figure in figures.items() if figure is not None}}
     return Contribution(figures, facts, (part,), None, None, "fpga", part.project_digest)
 
@@ -166,7 +179,9 @@ def from_evaluation(part: Evaluation) -> Contribution:
 
 @contribution.register
 def from_baseline(part: BaselineRecord) -> Contribution:
-    named = {"latency_us": part.latency_us, "throughput_hz": part.throughput_hz, "accuracy": part.accuracy}
+    # The time of a larger batch is not that of one image; it stays under its own name.
+    latency = part.latency_us if part.batch == 1 else None
+    named = {"latency_us": latency, "throughput_hz": part.throughput_hz, "accuracy": part.accuracy}
     figures = {**part.figures, **{key: figure for key, figure in named.items() if figure is not None}}
     facts = {
         "engine": part.engine,

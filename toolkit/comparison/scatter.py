@@ -90,6 +90,12 @@ def percent_domain(values: Sequence[float]) -> tuple[float, float]:
     return max(low, 0.0), min(high, 100.6)
 
 
+def heights(values: Values) -> list[float]:
+    """Accuracies of the points, with the ends of the intervals that are drawn."""
+    ends = [value[part] for value in with_spans(values) for part in ("y_low", "y_high")]
+    return [value["y"] for value in values] + ends
+
+
 def scatter(comparison: Comparison, key: str, name: str, title: str, caption: str, width: int) -> Chart | None:
     """Accuracy against a cost: intervals, Pareto front, labelled points."""
     import altair as alt
@@ -100,7 +106,7 @@ def scatter(comparison: Comparison, key: str, name: str, title: str, caption: st
     column, height = BY_KEY[key], HEIGHT
     log = min(value["x_low"] for value in values) > 0 and max_ratio(values) > 12
     x_domain = domain([value[part] for value in values for part in ("x_low", "x_high", "x")], log=log)
-    y_domain = percent_domain([value["y"] for value in values])
+    y_domain = percent_domain(heights(values))
     scale_x = alt.Scale(type="log" if log else "linear", domain=list(x_domain), nice=False, zero=False)
     scale_y = alt.Scale(domain=list(y_domain), nice=False, zero=False)
     x = alt.X("x:Q", title=column.heading, scale=scale_x, axis=cost_axis(x_domain, log, width))
@@ -187,8 +193,8 @@ def name_labels(
     chosen = [value for value in values if value["front"]] if len(values) > MANY else values
     frame = Frame(x_domain, y_domain, log, width, height)
     anchors = [(frame.across(value["x"]), frame.down(value["y"])) for value in chosen]
-    taken = [*obstacles(values, frame), *blocked]
-    boxes = placed(anchors, [value["name"] for value in chosen], taken, (width, height))
+    names, taken = [value["name"] for value in chosen], [*point_boxes(values, frame), *blocked]
+    boxes = placed(anchors, names, taken, (width, height), line_boxes(values, frame))
     labels = [
         {
             "text": shortened(value["name"]),
@@ -228,14 +234,19 @@ def float_line(floats: Values, x_domain: tuple[float, float], y_domain: tuple[fl
     return [box for y in heights for box in (Box(0, y - 1, width, 2), Box(width - 90, y - 16, 90, 14))]
 
 
-def obstacles(values: Values, frame: Frame) -> list[Box]:
-    """What a label must not lie on: points, interval lines, the staircase of the front."""
+def point_boxes(values: Values, frame: Frame) -> list[Box]:
+    """What a label must not lie on: the points."""
+    return [Box(frame.across(value["x"]) - 6, frame.down(value["y"]) - 6, 12, 12) for value in values]
+
+
+def line_boxes(values: Values, frame: Frame) -> list[Box]:
+    """What a label should not cross: interval lines and the staircase of the front."""
     boxes = []
-    for value in values:
+    for value in with_spans(values):
         x, y = frame.across(value["x"]), frame.down(value["y"])
         left, right = frame.across(value["x_low"]), frame.across(value["x_high"])
         top, bottom = frame.down(value["y_high"]), frame.down(value["y_low"])
-        boxes += [Box(x - 6, y - 6, 12, 12), Box(left, y - 1, right - left, 2), Box(x - 1, top, 2, bottom - top)]
+        boxes += [Box(left, y - 1, right - left, 2), Box(x - 1, top, 2, bottom - top)]
     steps = front_steps(values)
     for one, two in itertools.pairwise(steps):
         x1, x2, y1, y2 = frame.across(one["x"]), frame.across(two["x"]), frame.down(one["y"]), frame.down(two["y"])
@@ -267,7 +278,7 @@ def bits(comparison: Comparison, width: int) -> Chart | None:
     floats = [value for value in everything if value["x"] >= 32][:1]
     height = HEIGHT
     x_domain = (0.0, max(value["x"] for value in values) + 1.0)
-    y_domain = percent_domain([value["y"] for value in values + floats])
+    y_domain = percent_domain(heights(values) + [value["y"] for value in floats])
     x = alt.X(
         "x:Q",
         title="Weight width (bits)",

@@ -19,7 +19,7 @@
   const value = (row, index) => {
     const cell = row.cells[index];
     if (index === 0) return one(".title", cell).textContent.toLowerCase();
-    return cell.dataset.sort === undefined ? null : Number(cell.dataset.sort);
+    return cell === undefined || cell.dataset.sort === undefined ? null : Number(cell.dataset.sort);
   };
   const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b, undefined, { numeric: true }) : a - b);
   const sort = (index, way) => {
@@ -48,7 +48,7 @@
     const families = all(".family:checked").map((box) => box.value);
     let count = 0;
     for (const row of body.rows) {
-      const text = row.cells[0].textContent.toLowerCase();
+      const text = (row.cells[0].textContent + row.dataset.facts).toLowerCase();
       const keep = words.every((word) => text.includes(word)) && families.includes(row.dataset.family) &&
         !(front && front.checked && !row.dataset.front);
       row.hidden = !keep;
