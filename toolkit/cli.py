@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         HlsProject,
         LayerProfile,
     )
-    from toolkit.sweep import Best, SweepResult
+    from toolkit.sweep import Best, Compression, SweepResult
     from toolkit.sweep.bench import SweepBench
     from toolkit.training.bench import QatBench
 
@@ -230,15 +230,25 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of shuffling, dropout and augmentation.")] = 0,
     bits: Annotated[int | None, typer.Option(help="Quantize to so many bits first, then train aware of it.")] = None,
     teacher: Annotated[Path | None, typer.Option(help="A trained float model to distil from.")] = None,
+    temperature: Annotated[float, typer.Option(help="Distillation: softening of both models' logits.")] = 4.0,
+    distillation_weight: Annotated[float, typer.Option(help="Distillation: its share of the loss, 0 to 1.")] = 0.5,
+    prune: Annotated[float | None, typer.Option(help="Prune so large a part of the weights (L1), 0 to 1.")] = None,
+    prune_scope: Annotated[
+        str, typer.Option(help="Rank weights over the whole model or each layer: global, layer.")
+    ] = "global",
+    prune_structure: Annotated[
+        str, typer.Option(help="unstructured, or channel: whole output channels.")
+    ] = "unstructured",
+    prune_epochs: Annotated[int, typer.Option(min=1, help="Reach it gradually over so many epochs.")] = 1,
     jit: Annotated[bool, typer.Option("--jit", help="Compile the step with XLA.")] = False,
     as_json_: AsJson = False,
 ) -> int:
     """Train a float model, or quantize one and train it aware of the quantization."""
-    from toolkit.config import QuantConfig, TrainConfig
+    from toolkit.config import PruneConfig, QuantConfig, TrainConfig
     from toolkit.data import load_dataset
 
     start_tensorflow()
-    from toolkit.training import quantize, save_record
+    from toolkit.training import nonzero_weights, quantize
     from toolkit.training import train as fit
 
     images = load_dataset(dataset or "mnist5k", data_dir=data_dir)
@@ -253,13 +263,20 @@ def train(
         seed=seed,
         jit_compile=jit,
         teacher=open_model(str(teacher), images) if teacher else None,
+        temperature=temperature,
+        distillation_weight=distillation_weight,
+        prune=None
+        if prune is None
+        else PruneConfig(sparsity=prune, scope=prune_scope, structure=prune_structure, end_epoch=prune_epochs - 1),
         checkpoint=folder.with_name(f".{folder.name}.checkpoint"),
     )
-    record = save_record(fit(start, images, config, name=folder.name), folder)
+    record = fit(start, images, config, name=folder.name, folder=folder)
     if as_json_:
         print_json(record)
     else:
-        show_figures(f"{record.name} on {images.name}", {"accuracy": record.accuracy, "seconds": record.seconds})
+        figures = {"accuracy": record.accuracy, "seconds": record.seconds}
+        pruned = {} if prune is None else {"nonzero weights": nonzero_weights(record.model)}
+        show_figures(f"{record.name} on {images.name}", {**figures, **pruned})
         print(f"model: {record.path}")
     return 0
 
@@ -416,9 +433,12 @@ def read_inputs(
 
     if inputs:
         try:
-            return np.load(inputs, allow_pickle=False)[:count], None
-        except (OSError, ValueError) as error:
+            values = np.load(inputs, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
             raise DataError(f"--inputs must be a .npy file of numbers: {inputs}: {error}") from None
+        if not isinstance(values, np.ndarray) or values.ndim == 0:
+            raise DataError(f"--inputs must be a .npy file of one array [n, ...], got {inputs}")
+        return values[:count], None
     if dataset:
         images = load_dataset(dataset, data_dir=data_dir)
         return images.inputs("test", count), images.labels("test", count)
@@ -443,13 +463,16 @@ def baseline(
     model: Annotated[str, typer.Argument(help="A zoo name, a .keras file, or a folder that train wrote.")],
     dataset: DataName = "mnist5k",
     data_dir: DataDir = None,
-    engine: Annotated[str, typer.Option(help="keras, onnxruntime, litert or gpu_model.")] = "keras",
+    engine: Annotated[
+        str, typer.Option(help="keras, keras_eager, keras_xla, onnxruntime, litert or gpu_model.")
+    ] = "keras",
     precision: Annotated[
         str | None, typer.Option(help="float32, float16, bfloat16, int8; as the engine allows.")
     ] = None,
     provider: Annotated[str | None, typer.Option(help="cpu, cuda, tensorrt, or a GPU's name for gpu_model.")] = None,
     batch: Annotated[list[int] | None, typer.Option(help="Batch size; may be repeated.")] = None,
-    repeats: Annotated[int, typer.Option(min=3, help="Timed runs per batch size.")] = 30,
+    repeats: Annotated[int, typer.Option(min=3, help="Least number of timed runs per batch size.")] = 30,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of onnxruntime or litert; default: all.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Also keep the record in this folder, for compare and report.")
     ] = None,
@@ -469,6 +492,7 @@ def baseline(
         provider=provider,
         batch=batch or None,
         repeats=repeats,
+        threads=threads,
     )
     if out:
         write_report(compare([record]), out, formats=("json",))
@@ -526,6 +550,9 @@ def estimate(
     tool: Annotated[str | None, typer.Option(help='Such as "vitis_hls 2023.2" or "vivado_hls 2020.1".')] = None,
     fifos: Annotated[bool, typer.Option(help="Simulate streams token by token: stalls and FIFO depths.")] = True,
     reports: Annotated[Path | None, typer.Option(help="Folder with a vendor's reports to put beside it.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another project: what this one's weights save against it.")
+    ] = None,
     calibration: Annotated[Path | None, typer.Option(help="Coefficients of your own.")] = None,
     devices: Annotated[Path | None, typer.Option(help="TOML file with further parts.")] = None,
     as_json_: AsJson = False,
@@ -539,14 +566,37 @@ def estimate(
     config = EstimateConfig(tool=tool, fifo_simulation=fifos, calibration=calibration, devices=devices)
     found = estimated(opened, config)
     beside = reported_beside(found, reports, opened) if reports else ()
+    compared = {"compression": compression_against(opened, against)} if against else {}
     if as_json_:
-        print_json({"estimate": found, "reported": beside} if reports else found)
+        more = {**({"reported": beside} if reports else {}), **compared}
+        print_json({"estimate": found, **more} if more else found)
         return 0
     show_estimate(found)
+    for compression in compared.values():
+        show_compression(compression)
     if beside:
         columns = ("of", "figure", "model", "reported", "source", "error", "inside")
         show_table("estimate beside reports", columns, map(beside_row, beside))
     return 0
+
+
+def compression_against(project: HlsProject, other: Path) -> Compression:
+    """Weights, CSD digits and resources of a project beside another's."""
+    from toolkit.hls import open_project
+    from toolkit.sweep import compression_figures
+
+    return compression_figures(project, reference=open_project(other))
+
+
+def show_compression(found: Compression) -> None:
+    """What each layer's kernel holds, and what the design saves."""
+    columns = ("layer", "weights", "nonzero", "channels", "live channels", "CSD digits")
+    show_table("weights (counted)", columns, [tuple(vars(layer).values()) for layer in found.layers])
+    rows = [
+        (name, f"{found.figures[name].value:.6g}", f"{other.value:.6g}", f"{found.saved[name].value:.1%}", other.source)
+        for name, other in found.reference.items()
+    ]
+    show_table("against the other project", ("figure", "this", "other", "saved", "source"), rows)
 
 
 def beside_row(item: Beside) -> tuple[str, ...]:
@@ -693,7 +743,10 @@ def show_profile(profile: Sequence[LayerProfile]) -> None:
 def sweep(
     what: Annotated[str, typer.Argument(help="A sweep file (TOML), or show, export, report or best.")],
     subject: Annotated[str | None, typer.Argument(help="With show, export, report: a sweep's file or name.")] = None,
-    out: Annotated[Path | None, typer.Option(help="File of export (.csv, .parquet, .json); folder of report.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File of export (.csv, .parquet, .json); folder of report or best's design file."),
+    ] = None,
     storage: Annotated[str | None, typer.Option(help="Optuna storage: a URL, or an SQLite or journal file.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://..., or its scheduler file.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Local worker processes; default one per core.")] = None,
@@ -725,7 +778,7 @@ def sweep(
                 name=subject,
                 storage=storage,
             )
-            show_best(answers)
+            show_best(answers, out, as_json_)
         case _ if what.endswith(".toml"):
             found = sweeps.sweep(
                 Path(what),
@@ -743,41 +796,69 @@ def sweep(
     return 0
 
 
+MOST_POINTS = 40  # in a terminal; of a larger sweep the front alone
+
+
 def show_sweep(result: SweepResult, as_json_: bool) -> None:
-    """The points of a sweep with their main figures and marks."""
+    """The points of a sweep, or its Pareto front where they are many, with their main figures and marks."""
     from toolkit.sweep import points_table
 
     if as_json_:
         print(result.to_frame().to_json(orient="records", indent=2))
-    else:
-        headings, rows = points_table(result)
-        show_table(f"sweep {result.name}: {len(result.points)} points", headings, rows)
+        return
+    whole = len(result.points) <= MOST_POINTS
+    shown = result.points if whole else result.pareto or result.points[:MOST_POINTS]
+    headings, rows = points_table(result, shown)
+    counts = f"{len(result.points):,} points, {len(result.pareto)} on the front, {len(result.failed)} failed"
+    show_table(f"sweep {result.name}: {counts}", headings, rows)
+    if not whole:
+        which = (
+            f"the front under {', '.join(result.constraints)}" if result.pareto else "no point holds all constraints"
+        )
+        print(f"{which}; all points: toolkit sweep export {result.study} --out points.csv")
 
 
-def show_best(answers: Sequence[Best]) -> None:
-    """The best point of each sweep, with what varied and its figures."""
+def show_best(answers: Sequence[Best], out: Path | None, as_json_: bool) -> None:
+    """The best point of each test set, with what varied and its figures; its design file into a folder if asked."""
+    from toolkit.sweep import write_designs
+
+    found = [
+        {"sweep": answer.sweep.name, "number": answer.record.number, **answer.record.to_json()} for answer in answers
+    ]
+    paths = [path for answer in answers if out for path in write_designs(answer.sweep, out, [answer.record])]
+    if as_json_:
+        print_json(found)
+        return
     for answer in answers:
         varied = ", ".join(f"{name} {value}" for name, value in answer.record.point.params.items())
         show_figures(f"{answer.sweep.name}, point {answer.record.number}: {varied}", dict(answer.record.figures))
+    for path in paths:
+        print(f"design: {path}; toolkit run {path}")
 
 
-BENCHES = ("emulator", "estimator", "qat", "sweep")
+BENCHES = ("emulator", "estimator", "gpu", "qat", "sweep")
 
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="emulator, estimator, qat or sweep.")],
+    what: Annotated[str, typer.Argument(help="emulator, estimator, gpu, qat or sweep.")],
     data: Annotated[Path | None, typer.Option(help="estimator: folder of synthesis results, with layers.csv.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="estimator: judge these coefficients.")] = None,
     save: Annotated[Path | None, typer.Option(help="estimator: refit on all of --data and write it here.")] = None,
     rule4ml: Annotated[bool, typer.Option("--rule4ml", help="estimator: rule4ml beside, where installed.")] = False,
     as_json_: AsJson = False,
 ) -> int:
-    """Measure side by side in one run: speed against csim and ONNX Runtime; the estimator against synthesis."""
+    """Side by side in one run: speed against csim and ONNX Runtime; the estimator against synthesis; the GPU model
+    against published figures."""
     from toolkit.errors import choose
 
     if choose("bench", what, BENCHES) == "estimator":
         found: Any = validated(data, calibration, save, rule4ml)
+    elif what == "gpu":
+        start_tensorflow()
+        from toolkit.baselines import validate_gpu_model
+
+        found = validate_gpu_model()
     else:
         start_tensorflow()
         found = bench_speed(what)
@@ -785,6 +866,8 @@ def bench(
         print_json(found)
     elif what == "estimator":
         print(found.to_text(), end="")
+    elif what == "gpu":
+        print(*found, sep="\n")
     elif what == "emulator":
         show_emulator_bench(found)
     else:
@@ -825,7 +908,7 @@ def show_emulator_bench(found: EmulatorBench) -> None:
     show_table("emulator, side by side (measured)", columns, rows)
     first = {f"first prediction, {name}": figure for name, figure in found.first_prediction_s.items()}
     memory = {"memory above 10,000 images": found.memory_mib, "float32 matrix product, peak": found.peak_gflops}
-    show_figures("emulator", {**first, **memory})
+    show_figures("emulator", {**first, **found.build_s, **memory})
     print(", ".join(f"{name} {text}" for name, text in found.environment.items()))
 
 

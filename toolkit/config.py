@@ -222,6 +222,8 @@ class HlsConfig(Section):
     """Answer to a reuse factor that hls4ml would move silently."""
     parallelization_factor: Positive = 1
     """Convolution output pixels computed in parallel (io_parallel)."""
+    fifo_depths: dict[str, Positive] = Field(default_factory=dict)
+    """io_stream: depth of a FIFO by the name the estimate gives it; hls4ml's default is the whole map."""
     layers: dict[str, LayerHlsConfig] = Field(default_factory=dict)
     """Exceptions by layer name."""
     test_vectors: Annotated[int, Field(ge=0)] = 16
@@ -251,15 +253,15 @@ class BaselineConfig(Section):
     """``[[baselines]]``: one float or integer engine to measure."""
 
     engine: str = "keras"
-    """keras, onnxruntime, litert or gpu_model."""
+    """keras (a graph), keras_eager, keras_xla, onnxruntime, litert or gpu_model."""
     precision: str = "float32"
     """float32, float16, bfloat16 or int8, as the engine allows."""
     provider: str | None = None
     """cpu, cuda, tensorrt, or a GPU of the device table for gpu_model; default: what the engine has here."""
-    batches: tuple[Positive, ...] = (1, 256)
+    batches: tuple[Positive, ...] = (1, 16, 64, 256)
     """Batch sizes to measure; latency is that of batch 1, throughput the best."""
     repeats: Positive = 30
-    """Timed runs per batch size, after warm-up."""
+    """Least number of timed runs per batch size, after warm-up; short runs are repeated more often."""
 
 
 class ProofConfig(Section):

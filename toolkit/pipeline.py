@@ -7,7 +7,7 @@ it, so a run that was interrupted, or changed in one place, repeats only what it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from toolkit.estimation import estimate
 from toolkit.hls import build_csim, check, write_project
 from toolkit.records import BaselineRecord, CheckResult, Dataset, TrainRecord
 from toolkit.store import artifact, digest, package_versions, store_root
-from toolkit.training import load_record, quantize, save_record, train
+from toolkit.training import compact, load_record, quantize, save_record, train
 from toolkit.training.train import OnEpoch
 from toolkit.zoo import build_model, load_model
 
@@ -87,7 +87,7 @@ def run_design(
         **({"command": command} if command else {}),
     }
     comparison = compare(rows, float_model=trained.model, facts=facts)
-    report = write_report(comparison, folder / "report", title=design.name)
+    report = write_report(comparison, folder / "report")
     return RunResult(folder, comparison, report, checks)
 
 
@@ -177,13 +177,14 @@ def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, path: 
 def quantized_model(
     design: DesignConfig, trained: TrainRecord, dataset: Dataset, on_epoch: OnEpoch | None = None
 ) -> TrainRecord:
-    """The quantized model of a design: post-training, or trained aware of the quantization."""
+    """The quantized model of a design: post-training or trained aware of the quantization, without emptied channels."""
     config = design.qat or TrainConfig(epochs=0)
     if config.teacher == "float":
         config = config.change(teacher=trained.model)
     start = quantize(trained.model, design.quantization, dataset)
     origin = [trained.digest, design.quantization, config.teacher is not None]
-    return trained_once(start, dataset, config, design.label, origin, on_epoch)
+    record = trained_once(start, dataset, config, design.label, origin, on_epoch)
+    return replace(record, model=compact(record.model))
 
 
 def demo_design() -> DesignFile:
@@ -209,5 +210,10 @@ def demo_design() -> DesignFile:
             )
             for bits in (8, 6, 4, 2)
         ),
-        baselines=(BaselineConfig(engine="keras"), BaselineConfig(engine="onnxruntime")),
+        baselines=(
+            BaselineConfig(engine="keras"),
+            BaselineConfig(engine="onnxruntime"),
+            BaselineConfig(engine="onnxruntime", precision="int8"),
+            BaselineConfig(engine="gpu_model", precision="float16", provider="T4"),
+        ),
     )
