@@ -76,6 +76,23 @@ def test_the_convolution_hls4ml_computes_wrongly(factor: int, io_type: str, wron
     assert bool(found(graph, "convolution-wrong-bits", config)) is wrong
 
 
+@pytest.mark.parametrize(("io_type", "wrong"), [("io_stream", True), ("io_parallel", False)])
+def test_windows_of_other_peoples_projects(io_type: str, wrong: bool) -> None:
+    sizes = {"filt_height": 1, "filt_width": 3, "stride_height": 2, "stride_width": 1}
+    flat = one_layer("Conv2D", np.full((1, 3, 2, 2), 0.25), (6, 6, 2), (3, 4, 2), **sizes)
+    sizes = {"pool_height": 3, "pool_width": 3, "stride_height": 2, "stride_width": 2, "pool_op": "Max"}
+    overlapping = one_layer("Pooling2D", None, (7, 7, 2), (3, 3, 2), **sizes)
+    for graph in (flat, overlapping):
+        assert bool(found(graph, "window-wrong-bits", HlsConfig(io_type=io_type))) is wrong
+
+
+@pytest.mark.parametrize(("precision", "wrong"), [("ap_ufixed<8,2>", True), ("ap_fixed<8,2>", False)])
+def test_padding_of_unsigned_types_counts_as_a_value(precision: str, wrong: bool) -> None:
+    sizes = {"pool_height": 2, "pool_width": 2, "stride_height": 2, "stride_width": 2, "pool_op": "Max", "pad_right": 1}
+    graph = one_layer("Pooling2D", None, (4, 5, 2), (2, 3, 2), precision=precision, **sizes)
+    assert bool(found(graph, "window-wrong-bits", HlsConfig(io_type="io_parallel"))) is wrong
+
+
 def test_arrays_that_do_not_unroll() -> None:
     graph = one_layer("Activation", None, (20, 20, 16), (20, 20, 16), activation="relu")
     assert len(found(graph, "array-does-not-unroll", HlsConfig(io_type="io_parallel"))) == 2

@@ -152,3 +152,29 @@ def test_a_keras_file_goes_in(tmp_path: Path) -> None:
     model.save(tmp_path / "model.keras")
     live = write_project(model, HlsConfig(), tmp_path / "live")
     assert write_project(tmp_path / "model.keras", HlsConfig(), tmp_path / "file").digest == live.digest
+
+
+def test_fifo_depths_reach_the_sources(tmp_path: Path) -> None:
+    model = conv_model()
+    plain = write_project(model, HlsConfig(), tmp_path / "plain")
+    shallow = write_project(model, HlsConfig(fifo_depths={"pool": 3}), tmp_path / "shallow")
+    variable = shallow.graph.layers[3].attributes["cpp_variables"]["pool"]["name"]
+    lines = (shallow.path / "firmware" / "myproject.cpp").read_text().splitlines()
+    assert f"    #pragma HLS STREAM variable={variable} depth=3" in lines
+    depths, default = ({t.name: t.fifo_depth for t in p.graph.tensors.values()} for p in (shallow, plain))
+    assert depths == {**default, "pool": 3} != default
+    assert load_project(shallow.path).config.fifo_depths == {"pool": 3}
+
+
+@pytest.mark.parametrize(
+    ("io_type", "name", "message"),
+    [
+        ("io_stream", "poool", 'no FIFO is named "poool" (did you mean "pool"?)'),
+        ("io_stream", "logits", 'no FIFO is named "logits"; FIFOs are conv, '),
+        ("io_parallel", "pool", "io_parallel has none"),
+    ],
+)
+def test_a_fifo_that_is_not_there(tmp_path: Path, io_type: str, name: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        write_project(conv_model(), HlsConfig(io_type=io_type, fifo_depths={name: 3}), tmp_path / "p")
+    assert message in str(error.value)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from toolkit.errors import ModelError
 from toolkit.hls.csim import build_csim
 from toolkit.hls.project import model_inputs
 from toolkit.precision import Overflow, Precision
@@ -41,7 +42,8 @@ def check(project: HlsProject, model: Any, x: Any, *, library: Library | None = 
 
     ``model`` is live or a path; ``library`` anything with ``predict`` and ``trace`` (default: csim,
     built if need be). Equal means equal arrays. Where they differ the result says how many outputs, by
-    how many LSB of the output type, in which layer first, and the likely reason.
+    how many LSB of the output type, in which layer first, and the likely reason. Raises ``DataError`` for
+    images of another shape and ``ModelError`` for a model with other outputs.
     """
     from toolkit.hls.convert import open_model
 
@@ -50,6 +52,11 @@ def check(project: HlsProject, model: Any, x: Any, *, library: Library | None = 
     inputs = model_inputs(live, x)
     expected = keras_outputs(live, inputs)
     got = np.asarray(runner.predict(inputs if len(inputs) > 1 else inputs[0]))
+    if expected.shape != got.shape:
+        raise ModelError(
+            f"model {live.name!r} must be the one the project was written from: it has {expected.shape[1]} outputs, "
+            f"the project {got.shape[1]}"
+        )
     different = expected != got
     result = CheckResult(
         equal=not different.any(),

@@ -21,7 +21,8 @@ import numpy as np
 from toolkit.config import HlsConfig, LayerHlsConfig
 from toolkit.errors import ConfigError, HlsError, ModelError, ToolkitError, UnsupportedLayer, nearest
 from toolkit.hls import reuse
-from toolkit.hls.graph import graph_digest, read_graph
+from toolkit.hls.graph import fifo_depth, graph_digest, read_graph
+from toolkit.hls.limits import check_layers, check_settings
 from toolkit.hls.settle import PLACEHOLDER, Pending, pending_types, settle_types
 from toolkit.precision import Precision
 from toolkit.records import Graph, Weight
@@ -66,11 +67,13 @@ def convert(model: Any, config: HlsConfig) -> Conversion:
     with captured(log):
         layers, inputs, outputs = parse(keras_model)
         layers, outputs = prepare(layers, outputs, keras_model)
+        check_layers(layers, config.io_type)
         if config.io_type == "io_stream":
             layers = repack_flattened(layers, outputs)
         overrides = layer_overrides(config, layers, keras_model)
         layers, notes = choose_reuse_factors(config, overrides, layers)
         model_graph = build_settled(config, overrides, layers, inputs, outputs, keras_model)
+        set_fifo_depths(model_graph, config)
         graph = complete_graph(read_graph(model_graph), layers)
     return Conversion(model_graph, graph, keras_model, log.getvalue(), tuple(notes))
 
@@ -125,7 +128,7 @@ def tail(log: io.StringIO, lines: int = 5) -> str:
 def parse(model: Any) -> tuple[list[LayerDict], list[str], list[str]]:
     """hls4ml's layer dictionaries of a model, and the names of its input and output layers.
 
-    Raises ``UnsupportedLayer`` naming every layer without a handler.
+    Raises ``UnsupportedLayer`` naming every layer without a handler, or with a setting handlers pass over.
     """
     from hls4ml.converters import parse_keras_v3_model
     from hls4ml.converters.keras_v2_to_hls import layer_handlers as v2_handlers
@@ -142,6 +145,7 @@ def parse(model: Any) -> tuple[list[LayerDict], list[str], list[str]]:
     ]
     if unknown:
         raise UnsupportedLayer(f"hls4ml has no counterpart for these layers: {', '.join(unknown)}")
+    check_settings(model)
     layers, inputs, outputs, _ = parse_keras_v3_model(model, allow_da_fallback=False, allow_v2_fallback=True)
     return layers, inputs, outputs
 
@@ -152,7 +156,6 @@ def prepare(layers: list[LayerDict], outputs: list[str], model: Any) -> tuple[li
     for layer in layers:
         layer["keras_layer"] = sources.get(layer["output_keras_tensor_names"][0])
         plain_relu(layer)
-        check_pooling(layer)
     layers, outputs = drop_identities(layers, outputs)
     for layer in layers:
         if layer["class_name"] == "InputLayer":
@@ -169,20 +172,6 @@ def plain_relu(layer: LayerDict) -> None:
     """hls4ml reads ``ReLU`` as a threshold of zero; its own relu is the same and smaller."""
     if layer["class_name"] == "ThresholdedReLU" and layer.get("activ_param") == 0:
         layer.update(class_name="Activation", activation="relu")
-
-
-def check_pooling(layer: LayerDict) -> None:
-    """Raise ``UnsupportedLayer`` for padded pooling, whose padding value is wrong for unsigned types.
-
-    ``nnet_pooling.h`` pads max pooling with only the top bit set, the smallest value of a signed type
-    but the middle of an unsigned one; the streaming version asserts that there is no padding.
-    """
-    pads = [layer.get(f"pad_{side}", 0) for side in ("top", "bottom", "left", "right")]
-    if "Pooling" in layer["class_name"] and any(pads):
-        raise UnsupportedLayer(
-            f"layer {layer['name']!r}: pooling with padding 'same' that pads ({pads}) is computed wrongly by hls4ml; "
-            "use padding='valid' or a size that the stride divides"
-        )
 
 
 def drop_identities(layers: list[LayerDict], outputs: list[str]) -> tuple[list[LayerDict], list[str]]:
@@ -400,6 +389,21 @@ def build(
     return ModelGraph.from_layer_list(settings, [copy_layer(layer) for layer in layers], list(inputs), list(outputs))
 
 
+def set_fifo_depths(model_graph: Any, config: HlsConfig) -> None:
+    """Give FIFOs between layers the depths of ``config``; hls4ml writes them as ``#pragma HLS STREAM``.
+
+    Raises ``ConfigError`` with the nearest name for a FIFO that does not exist.
+    """
+    ports = {*model_graph.inputs, *model_graph.outputs}
+    variables = {name: variable for node in model_graph.get_layers() for name, variable in node.variables.items()}
+    fifos = {name: variable for name, variable in variables.items() if name not in ports and fifo_depth(variable)}
+    for name, depth in config.fifo_depths.items():
+        if name not in fifos:
+            known = f"{nearest(name, fifos)}; FIFOs are {', '.join(fifos)}" if fifos else "; io_parallel has none"
+            raise ConfigError(f'hls.fifo_depths: no FIFO is named "{name}"{known}')
+        fifos[name].pragma = ("stream", depth)
+
+
 def copy_layer(layer: LayerDict) -> LayerDict:
     """A layer dictionary whose lists hls4ml may change: it renames inputs in place when it clones streams."""
     return {name: list(value) if isinstance(value, list) else value for name, value in layer.items()}
@@ -450,7 +454,7 @@ def layer_settings(config: HlsConfig, override: LayerHlsConfig, layer: LayerDict
     if override.table_size:
         settings["TableSize"] = override.table_size
     if override.implementation:
-        settings |= implementation(layer, override.implementation)
+        settings |= implementation(layer, override.implementation, config.backend)
     return settings
 
 
@@ -466,7 +470,7 @@ def check_parallelization(layer: LayerDict, factor: int) -> None:
         )
 
 
-def implementation(layer: LayerDict, name: str) -> dict[str, str]:
+def implementation(layer: LayerDict, name: str, backend: str) -> dict[str, str]:
     """``implementation`` of a softmax or of a streaming convolution or pooling."""
     kind = layer["class_name"]
     choices = {"stable", "latency", "argmax", "legacy"} if kind == "Softmax" else {"linebuffer", "encoded"}
@@ -479,6 +483,12 @@ def implementation(layer: LayerDict, name: str) -> dict[str, str]:
         )
     if kind == "Softmax":
         return {"Implementation": name.lower()}
+    oblong = "filt_height" in layer and layer["filt_height"] != layer["filt_width"]
+    if name.lower() == "encoded" and (backend == "Vitis" or oblong):
+        raise ConfigError(
+            f"hls.layers.{layer['name']}.implementation: encoded is for the Vivado backend and square kernels, "
+            f"got {backend} and a {kind}; choose linebuffer"
+        )
     return {"ConvImplementation": {"linebuffer": "LineBuffer", "encoded": "Encoded"}[name.lower()]}
 
 

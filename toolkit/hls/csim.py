@@ -18,9 +18,9 @@ import platform
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,10 +30,11 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.errors import HlsError, ProcessError
+from toolkit.hls.progress import OnProgress, counting
 from toolkit.hls.project import check_inputs
 from toolkit.hls.sources import assemble, binary_names, is_wide, read_ports
 from toolkit.precision import Precision
-from toolkit.process import require_tool, run, run_many
+from toolkit.process import cores, require_tool, run, run_many
 from toolkit.records import Array, HlsProject
 from toolkit.store import Artifact, artifact, digest, write_json, write_text
 
@@ -62,20 +63,21 @@ class CsimLibrary:
     artifact: Path
     engine: str = "g++"
 
-    def predict(self, x: Any, jobs: int = 0, progress: Callable[[int, int], None] | None = None) -> Array:
+    def predict(self, x: Any, jobs: int = 0, progress: OnProgress | None = None) -> Array:
         """Outputs for float images as the Keras model takes them: float32 ``[n, outputs]``.
 
         Several model inputs are a list of arrays; several outputs stand side by side. ``jobs`` worker
-        threads (0: one per core) do not change a bit. ``progress`` is called with images done and
-        all. Raises ``DataError`` for a wrong shape.
+        threads (0: one per core) do not change a bit. A bar on a terminal shows how far it is, or
+        ``progress`` is called with images done and all. Raises ``DataError`` for a wrong shape.
         """
         inputs = model_arrays(self.project, x)
         sizes = [port.size for port in read_ports(self.project.graph).outputs]
         total = len(inputs[0])
         outputs = [np.zeros((total, size), np.float64) for size in sizes]
-        workers = min(jobs or os.cpu_count() or 1, max(1, -(-total // IMAGES_PER_CALL)))
-        with loaded(self.artifact, workers) as handles:
-            spread(handles, inputs, outputs, progress)
+        workers = min(jobs or cores(), max(1, -(-total // IMAGES_PER_CALL)))
+        shown = nullcontext(progress) if progress else counting("csim", total)
+        with loaded(self.artifact, workers) as handles, shown as tell:
+            spread(handles, inputs, outputs, tell)
         return np.concatenate(outputs, axis=1).astype(np.float32)
 
     def trace(self, x: Any) -> dict[str, Array]:
@@ -144,7 +146,7 @@ def compile_project(
 ) -> None:
     """Fill an artifact: sources, weights, objects, library, record."""
     stream = project.config.io_type == "io_stream"
-    workers = jobs or os.cpu_count() or 1
+    workers = jobs or cores()
     parts = workers if earlier is None else earlier_parts(earlier)
     files = project_files(project)
     sources = assemble(files, project.graph, project.top, stream=stream, trace=trace, units=parts)
@@ -309,7 +311,7 @@ def spread(
     handles: Sequence[ctypes.CDLL],
     inputs: Sequence[Array],
     outputs: Sequence[Array],
-    progress: Callable[[int, int], None] | None,
+    progress: OnProgress,
 ) -> None:
     """Share the images out over the libraries, a few at a time, each library in one thread."""
     total = len(inputs[0])
@@ -327,8 +329,7 @@ def spread(
             call(handle, [array[part] for array in inputs], [array[part] for array in outputs])
             with lock:
                 done += len(inputs[0][part])
-                if progress is not None:
-                    progress(done, total)
+                progress(done, total)
 
     with large_stacks(), ThreadPoolExecutor(len(handles)) as pool:
         futures: set[Future[None]] = {pool.submit(work, handle) for handle in handles}

@@ -162,7 +162,6 @@ def read_dense(layer: Any, inputs: list[Any], outputs: list[Any]) -> list[dict[s
 
 def read_conv(layer: Any, inputs: list[Any], outputs: list[Any]) -> list[dict[str, Any]]:
     """QConv1D and QConv2D."""
-    require_plain_conv(layer)
     kind = f"Conv{len(layer.kernel_size)}D"
     fields = weight_fields(layer, "kernel", "kernel")
     config = node(layer, kind, inputs, outputs, **geometry(layer, inputs, outputs), **fields)
@@ -170,7 +169,6 @@ def read_conv(layer: Any, inputs: list[Any], outputs: list[Any]) -> list[dict[st
 
 
 def read_depthwise(layer: Any, inputs: list[Any], outputs: list[Any]) -> list[dict[str, Any]]:
-    require_plain_conv(layer)
     fields = weight_fields(layer, "depthwise_kernel" if hasattr(layer, "depthwise_kernel") else "kernel", "depthwise")
     shape = geometry(layer, inputs, outputs)
     config = node(layer, f"DepthwiseConv{len(layer.kernel_size)}D", inputs, outputs, **shape, **depthwise(fields))
@@ -184,7 +182,6 @@ def depthwise(fields: dict[str, Any]) -> dict[str, Any]:
 
 def read_separable(layer: Any, inputs: list[Any], outputs: list[Any]) -> list[dict[str, Any]]:
     """A separable convolution as hls4ml splits it: ``<name>_depthwise``, then ``<name>_pointwise``."""
-    require_plain_conv(layer)
     between = f"{outputs[0].name}_depthwise"
     rank = len(layer.kernel_size)
     first = geometry(layer, inputs, outputs)
@@ -229,16 +226,6 @@ def geometry(layer: Any, inputs: list[Any], outputs: list[Any]) -> dict[str, Any
         name=layer.name,
     )
     return sizes | {"data_format": layer.data_format}
-
-
-def require_plain_conv(layer: Any) -> None:
-    """Raise ``UnsupportedLayer`` for what hls4ml would compute as something else."""
-    if layer.data_format != "channels_last":
-        raise UnsupportedLayer(f"layer {layer.name!r}: data_format must be channels_last, got {layer.data_format}")
-    if any(rate != 1 for rate in layer.dilation_rate):
-        raise UnsupportedLayer(f"layer {layer.name!r}: dilation_rate must be 1, got {layer.dilation_rate}")
-    if getattr(layer, "groups", 1) != 1:
-        raise UnsupportedLayer(f"layer {layer.name!r}: groups must be 1, got {layer.groups}")
 
 
 def read_activation(layer: Any, inputs: list[Any], outputs: list[Any]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError
+from toolkit.hls.limits import wrong_pooling, wrong_window
 from toolkit.hls.reuse import is_valid_reuse_factor, nearest_reuse_factor, neighbours, valid_reuse_factors
 from toolkit.precision import Overflow, Precision
 from toolkit.records import Array, Estimate, Finding, Graph, HlsProject, Layer, LayerProfile, Severity
@@ -135,6 +136,25 @@ def wrong_convolution(design: Design) -> Iterator[Finding]:
             )
             remedy = f"use a reuse factor up to {nearest_reuse_factor(tuple(valid), matrix[0])}, or io_stream"
             yield Finding("error", layer.name, "convolution-wrong-bits", reason, remedy)
+
+
+def wrong_windows(design: Design) -> Iterator[Finding]:
+    """Windows that hls4ml 1.3 reads otherwise or stops at; only projects of others have them."""
+    stream = design.config.io_type == "io_stream"
+    for layer in design.graph.layers:
+        described = {"class_name": layer.kind, **layer.attributes}
+        padding = layer.kind.startswith("Pooling") and (stream or pads_with_a_value(layer, design))
+        reason = wrong_pooling(described, stream) if padding else None
+        reason = wrong_window(described, stream) if "Conv" in layer.kind else reason
+        if reason:
+            remedy = "csim is the truth for this project; change the model and write it again"
+            yield Finding("error", layer.name, "window-wrong-bits", reason, remedy)
+
+
+def pads_with_a_value(layer: Layer, design: Design) -> bool:
+    """Whether a pooling is max pooling of an unsigned type, whose padding is the middle of its range."""
+    unsigned = not Precision.parse(design.graph.tensors[layer.inputs[0]].precision).signed
+    return unsigned and layer.attributes.get("pool_op") == "Max"
 
 
 def unrolled_arrays(design: Design) -> Iterator[Finding]:
@@ -309,6 +329,7 @@ def implausible_clock(design: Design) -> Iterator[Finding]:
 RULES: tuple[Callable[[Design], Iterator[Finding]], ...] = (
     reuse_factor_rules,
     wrong_convolution,
+    wrong_windows,
     unrolled_arrays,
     overflow_proved,
     overflow_observed,

@@ -1,0 +1,131 @@
+"""What hls4ml 1.3.0 computes as something else than Keras does, or writes as C++ that csim cannot run.
+
+Every rule is refused by name before anything is written. Two places are looked at: settings of Keras
+layers that hls4ml's converter passes over, and hls4ml layers whose C++ is wrong (``nnet_utils``; each
+rule names the header). Reuse factors have rules of their own, in :mod:`toolkit.hls.reuse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from toolkit.errors import UnsupportedLayer, nearest
+
+LayerDict = Mapping[str, Any]
+
+# Functions of one value that nnet_activation.h has; nnet_activation_stream.h lacks those with a ceiling.
+FUNCTIONS = ("linear", "relu", "sigmoid", "tanh", "softplus", "softsign", "selu", "binary_tanh", "ternary_tanh")
+PARALLEL_FUNCTIONS = (*FUNCTIONS, "relu1", "relu6")
+
+SIDES = ("top", "bottom", "left", "right")
+
+
+def check_settings(model: Any) -> None:
+    """Raise ``UnsupportedLayer`` naming every Keras layer with a setting that hls4ml passes over."""
+    raise_found((layer.name, ignored_setting(layer)) for layer in model.layers)
+
+
+def check_layers(layers: Sequence[LayerDict], io_type: str) -> None:
+    """Raise ``UnsupportedLayer`` naming every hls4ml layer that csim would compute wrongly or not at all."""
+    stream = io_type == "io_stream"
+    found = [(str(layer["name"]), wrong_pooling(layer, stream)) for layer in layers if "Pooling" in layer["class_name"]]
+    found += [(layer["name"], wrong_window(layer, stream)) for layer in layers if "Conv" in layer["class_name"]]
+    found += [(layer["name"], unknown_function(layer, stream)) for layer in layers]
+    raise_found([*found, *mixed_depthwise(layers)])
+
+
+def raise_found(found: Any) -> None:
+    problems = [f"layer {name!r}: {reason}" for name, reason in found if reason]
+    if problems:
+        raise UnsupportedLayer("\n".join(problems))
+
+
+def ignored_setting(layer: Any) -> str | None:
+    """The setting of a Keras layer that hls4ml would compute as its default; ``None`` if there is none."""
+    kind = type(layer).__name__
+    if getattr(layer, "data_format", "channels_last") == "channels_first":
+        return "data_format must be channels_last, got channels_first"
+    if any(rate != 1 for rate in as_tuple(getattr(layer, "dilation_rate", 1))):
+        return f"dilation_rate must be 1, got {layer.dilation_rate}"
+    if getattr(layer, "groups", 1) != 1:
+        return f"groups must be 1, got {layer.groups}"
+    if getattr(layer, "keepdims", False):
+        return "keepdims must be false; a Reshape after it gives the same shape"
+    match kind:
+        case "BatchNormalization" if layer.axis not in (-1, len(layer.input.shape) - 1):
+            return f"axis must be the last, got {layer.axis}"
+        case "ReLU" if layer.max_value not in (None, float("inf")):
+            return f"max_value must be none, got {layer.max_value:g}; quantize the model, whose activations saturate"
+        case "PReLU" if layer.shared_axes:
+            return f"shared_axes must be none, got {list(layer.shared_axes)}"
+        case "UpSampling2D" if layer.interpolation != "nearest":
+            return f"interpolation must be nearest, got {layer.interpolation}"
+    return None
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def wrong_pooling(layer: LayerDict, stream: bool) -> str | None:
+    """Padded pooling, and windows that overlap or leave gaps in a stream.
+
+    ``nnet_pooling.h`` pads max pooling with only the top bit set, the smallest value of a signed type but
+    the middle of an unsigned one; ``nnet_pooling_stream.h`` asserts that nothing is padded and that 2D
+    windows lie side by side.
+    """
+    pads = [layer.get(f"pad_{side}", 0) for side in SIDES]
+    if any(pads):
+        return (
+            f"pooling with padding 'same' that pads ({pads}) is computed wrongly by hls4ml; "
+            "use padding='valid' or a size that the stride divides"
+        )
+    if stream and "pool_height" in layer:
+        size, strides = ((layer[f"{key}_height"], layer[f"{key}_width"]) for key in ("pool", "stride"))
+        if size != strides:
+            return (
+                f"2D pooling in io_stream needs strides equal to the pool size {size}, got {strides}; use io_parallel"
+            )
+    return None
+
+
+def wrong_window(layer: LayerDict, stream: bool) -> str | None:
+    """Convolutions whose C++ reads another window.
+
+    ``nnet_conv2d_stream.h`` and ``nnet_sepconv2d_stream.h`` give kernels of one row to the 1D code, which
+    knows no vertical stride (1x1 convolutions, unless depthwise, have code of their own);
+    ``nnet_sepconv*.h`` holds one filter per channel.
+    """
+    depthwise = "Depthwise" in layer["class_name"]
+    if layer.get("depth_multiplier", 1) != 1:
+        return f"depth_multiplier must be 1, got {layer['depth_multiplier']}; hls4ml has one filter per channel"
+    flat = layer.get("filt_height") == 1 and (depthwise or layer["filt_width"] > 1)
+    if stream and flat and layer["stride_height"] > 1:
+        kernel, strides = ((layer[f"{key}_height"], layer[f"{key}_width"]) for key in ("filt", "stride"))
+        return (
+            f"hls4ml 1.3.0 ignores the vertical stride of a kernel of one row in io_stream, got kernel {kernel} "
+            f"with strides {strides}; use io_parallel, or a kernel of more rows"
+        )
+    return None
+
+
+def unknown_function(layer: LayerDict, stream: bool) -> str | None:
+    """An activation function that ``nnet_activation.h`` does not hold."""
+    known = FUNCTIONS if stream else PARALLEL_FUNCTIONS
+    name = str(layer.get("activation"))
+    if layer["class_name"] != "Activation" or name in known:
+        return None
+    if name in PARALLEL_FUNCTIONS:
+        return f'activation "{name}" exists in io_parallel only'
+    return f'hls4ml has no activation "{name}"{nearest(name, known)}; choose {", ".join(known)}, elu or leaky_relu'
+
+
+def mixed_depthwise(layers: Sequence[LayerDict]) -> list[tuple[str, str]]:
+    """Depthwise convolutions over one axis and over two: the headers of both share an include guard."""
+    found = [layer for layer in layers if layer["class_name"].startswith("Depthwise")]
+    first = next((layer for layer in found if layer["class_name"] != found[0]["class_name"]), None)
+    if first is None:
+        return []
+    reason = f"1D and 2D depthwise convolutions do not compile in one hls4ml project; {found[0]['name']!r} is the other"
+    return [(str(first["name"]), reason)]
