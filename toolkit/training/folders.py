@@ -25,7 +25,9 @@ def replacing_own(folder: Path, files: Collection[str]) -> Iterator[Path]:
 
 
 def require_own(folder: Path, files: Collection[str]) -> None:
-    """Raise ``StoreError`` when a folder holds anything but ``files``."""
+    """Raise ``StoreError`` when a folder is none, or holds anything but ``files``."""
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} must be a folder, it is a file")
     foreign = sorted(path.name for path in folder.iterdir() if path.name not in files) if folder.is_dir() else []
     if foreign:
         raise StoreError(f"{folder} holds other files ({', '.join(foreign[:3])}); name a folder of its own")

@@ -11,13 +11,14 @@ from toolkit.store import read_json, write_json
 from toolkit.training.folders import replacing_own
 from toolkit.zoo.files import load_model
 
+FILES = ("model.keras", "record.json")
 FIELDS = ("name", "seed", "digest", "test_digest")
 
 
 def save_record(record: TrainRecord, folder: str | Path) -> TrainRecord:
     """Write a record, whole or not at all, in place of what was there; the record returned knows its path."""
     target = Path(folder)
-    with replacing_own(target, ("model.keras", "record.json")) as made:
+    with replacing_own(target, FILES) as made:
         record.model.save(made / "model.keras")
         write_json(made / "record.json", to_json(record))
     return replace(record, path=target / "model.keras")
