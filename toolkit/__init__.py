@@ -31,14 +31,14 @@ PUBLIC = {
     "toolkit.records": ("Figure", "Dataset", "TrainRecord", "HlsProject", "CheckResult", "Estimate", "BaselineRecord"),
     "toolkit.data": ("load_dataset",),
     "toolkit.zoo": ("build_model", "load_model"),
-    "toolkit.training": ("fold", "quantize", "train"),
+    "toolkit.training": ("compact", "fold", "quantize", "train"),
     "toolkit.hls": ("build_csim", "check", "lint", "load_project", "open_project", "write_project"),
     "toolkit.emulation": ("emulate", "prove"),
     "toolkit.estimation": ("estimate",),
     "toolkit.baselines": ("measure_baseline",),
     "toolkit.comparison": ("compare", "diff", "load_comparison", "write_report"),
     "toolkit.pipeline": ("run_design",),
-    "toolkit.sweep": ("sweep",),
+    "toolkit.sweep": ("compression_figures", "sweep"),
 }
 HOME = {name: module for module, names in PUBLIC.items() for name in names}
 

@@ -6,6 +6,7 @@ and when it ends; ``$CHEAP_SECONDS`` makes a point take that long.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
@@ -52,6 +53,11 @@ def prove(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, 
 
 def prove_differing(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
     return {"equal": False, "images": images, "outputs_different": 3}
+
+
+def disk_full(point: Point, bar: Sequence[float]) -> PointRecord:
+    """A library that cannot write its file."""
+    raise OSError(errno.ENOSPC, "No space left on device", "/tmp/weights.h5")
 
 
 def prove_failing(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from toolkit.cli import exit_code
 from toolkit.config import EstimateConfig, HlsConfig, PruneConfig, QuantConfig, TrainConfig
 from toolkit.emulation import emulate
 from toolkit.errors import ConfigError, ModelError
 from toolkit.estimation import estimate
+from toolkit.hls import write_project
 from toolkit.records import Dataset, TrainRecord
 from toolkit.sweep import compression_figures, sweep
 from toolkit.sweep.evaluate import (
@@ -27,8 +30,10 @@ from toolkit.sweep.evaluate import (
 )
 from toolkit.sweep.jobs import TrainingStopped
 from toolkit.sweep.points import PointRecord
+from toolkit.sweep.proof import project_of
 from toolkit.sweep.space import Point, read_sweep
-from toolkit.sweep.targets import choices, keeping, plain, resolve, within
+from toolkit.sweep.targets import choices, keeping, resolve, within
+from toolkit.training import quantize, train
 
 pytestmark = pytest.mark.train
 
@@ -77,10 +82,10 @@ def test_a_point_gets_what_its_own_conversion_gives(
     for point in points(hls=dict(hls)):
         record = evaluate_point(point)
         model, _ = quantized(point, trained, dataset, ())
-        own = convert(model, plain(point.design.hls)).graph
+        own = convert(model, point.design.hls.plain()).graph
         outputs = emulate(own).predict(dataset.inputs("test", 100))
         assert record.figures["accuracy"].value == np.mean(outputs.argmax(axis=1) == dataset.labels("test", 100))
-        alone = estimate(own, EstimateConfig(fifo_simulation=False), hls=plain(point.design.hls))
+        alone = estimate(own, EstimateConfig(fifo_simulation=False), hls=point.design.hls.plain())
         for name in ("latency_cycles", "initiation_interval_cycles", "lut", "ff", "dsp", "bram_18k"):
             assert record.figures[name] == getattr(alone, name), (point.params, name)
         shared, _ = converted(point, dataset, ())
@@ -137,7 +142,7 @@ def test_targets_are_kept_with_valid_reuse_factors(strategy: str, dataset: Datas
     for stage in analysis.stages:
         if stage.name in record.reuse_factors and strategy == "Resource":
             assert record.reuse_factors[stage.name] in valid_reuse_factors(stage.n_in, stage.n_out)
-    tables = choices(analysis, plain(point.design.hls))
+    tables = choices(analysis, point.design.hls.plain())
     chosen = keeping(tables, 2000)
     for name, table in tables.items():
         larger = [choice for choice in table if choice.reuse_factor > chosen[name]]
@@ -155,15 +160,39 @@ def test_a_dsp_target_takes_the_shortest_interval_within_it(dataset: Dataset) ->
     graph, _ = converted(point, dataset, ())
     analysis = analysis_of(graph, conversion_config(point.design.hls))
     with pytest.raises(ConfigError, match="the least any reuse factors need"):
-        within(choices(analysis, plain(point.design.hls)), -1)
+        within(choices(analysis, point.design.hls.plain()), -1)
     assert resolve(analysis, point.design.hls).layers
 
 
 def test_fifos_as_deep_as_needed_take_less() -> None:
     default, needed = (evaluate_point(point) for point in points(hls={"fifo_depths": ["default", "needed"]}))
     assert needed.fifo_depths
+    assert not default.fifo_depths
     assert needed.figures["bram_18k"].value <= default.figures["bram_18k"].value
     assert needed.figures["lut"].value <= default.figures["lut"].value
+
+
+def test_fifo_depths_of_a_point_are_those_of_its_project(dataset: Dataset, tmp_path: Path) -> None:
+    for point in points(hls={"fifo_depths": ["needed", {"conv1": 7}]}):
+        record = evaluate_point(point)
+        project = project_of(point, record, dataset)
+        written = {name: tensor.fifo_depth for name, tensor in project.graph.tensors.items()}
+        assert record.fifo_depths == {name: written[name] for name in record.fifo_depths}
+        own = estimate(project, EstimateConfig(fifo_simulation=False))
+        for name in ("latency_cycles", "lut", "ff", "bram_18k"):
+            assert record.figures[name] == getattr(own, name)
+    simulated = estimate(project_of(point := points(hls={"fifo_depths": "needed"})[0], evaluate_point(point), dataset))
+    assert not [note for note in simulated.notes if "FIFO depths cost" in note or "deadlock" in note]
+    with pytest.raises(ConfigError, match="no FIFO is named"):
+        evaluate_point(points(hls={"fifo_depths": {"konv": 7}})[0])
+
+
+def test_pruned_channels_are_gone_from_a_point(dataset: Dataset) -> None:
+    hls = {"strategy": "Resource", "reuse_factor": 4}
+    prune = {"sparsity": [0, 0.5], "structure": "channel", "scope": "layer"}
+    dense, narrow = (evaluate_point(point) for point in points(qat={"epochs": 1, "prune": prune}, hls=hls))
+    assert narrow.figures["nonzero_weights"].value < 0.6 * dense.figures["nonzero_weights"].value
+    assert narrow.figures["lut"].value < 0.8 * dense.figures["lut"].value
 
 
 def test_pruning_without_training_is_done_at_once(dataset: Dataset) -> None:
@@ -195,8 +224,6 @@ def test_a_training_that_ran_into_nan_is_a_failed_point(tmp_path: Path) -> None:
 
 
 def test_compression_is_counted_and_estimated(dataset: Dataset, trained: TrainRecord) -> None:
-    from toolkit.training import quantize, train
-
     hls = HlsConfig(strategy="Latency")
     dense = quantize(trained.model, QuantConfig(weight_bits=6), dataset)
     config = TrainConfig(epochs=0, prune=PruneConfig(sparsity=0.5, structure="channel", scope="layer"))
@@ -207,6 +234,23 @@ def test_compression_is_counted_and_estimated(dataset: Dataset, trained: TrainRe
     assert 0.2 < found.saved["nonzero_weights"].value < 0.9
     assert found.saved["lut"].value > 0
     assert list(found.to_frame()["name"]) == [layer.name for layer in found.layers]
+    assert found.saved["lut"].value == 1 - found.figures["lut"].value / found.reference["lut"].value
+
+
+def test_the_command_line_says_what_is_saved(
+    dataset: Dataset, trained: TrainRecord, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hls = HlsConfig(strategy="Latency")
+    dense = quantize(trained.model, QuantConfig(weight_bits=6), dataset)
+    config = TrainConfig(epochs=0, prune=PruneConfig(sparsity=0.5, scope="layer"))
+    write_project(dense, hls, tmp_path / "dense")
+    write_project(train(dense, dataset, config).model, hls, tmp_path / "pruned")
+    assert exit_code(["estimate", str(tmp_path / "pruned"), "--against", str(tmp_path / "dense"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["compression"]
+    assert found["saved"]["nonzero_weights"]["value"] == pytest.approx(0.5, abs=0.05)
+    assert found["saved"]["lut"]["source"] == "model"
+    assert exit_code(["estimate", str(tmp_path / "pruned"), "--against", str(tmp_path / "dense")]) == 0
+    assert "CSD digits" in capsys.readouterr().out
 
 
 @pytest.mark.csim

@@ -44,7 +44,7 @@ def test_what_is_no_constraint_is_refused(text: str) -> None:
 
 
 def test_short_names() -> None:
-    assert [figure_name(name) for name in ("ii", "latency", "bram", "dsp")] == [
+    assert [figure_name(name) for name in ("II", "latency", "bram", "DSP")] == [
         "initiation_interval_cycles",
         "latency_us",
         "bram_18k",

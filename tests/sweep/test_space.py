@@ -51,6 +51,13 @@ def names(sweep: Sweep) -> list[str]:
             (3, 4),
         ),
         ({"hls": {"layers": {"conv1": {"reuse_factor": [3, 9]}}}}, "hls.layers.conv1.reuse_factor", (3, 9)),
+        ({"hls": {"fifo_depths": ["needed", {"conv1": 2}]}}, "hls.fifo_depths", ("needed", {"conv1": 2})),
+        ({"hls": {"fifo_depths": {"conv1": [2, 9], "conv2": 3}}}, "hls.fifo_depths.conv1", (2, 9)),
+        (
+            {"hls": {"layers": {"conv1": {"precision": {"accum": ["ap_fixed<16,8>", "ap_fixed<24,8>"]}}}}},
+            "hls.layers.conv1.precision.accum",
+            ("ap_fixed<16,8>", "ap_fixed<24,8>"),
+        ),
     ],
 )
 def test_a_list_or_range_is_a_dimension(tables: dict[str, Any], dimension: str, values: tuple[Any, ...] | None) -> None:
@@ -83,6 +90,16 @@ def test_a_pattern_gives_one_value_to_all_layers_or_each_its_own() -> None:
     assert each.size == 4
 
 
+def test_each_of_a_pattern_belongs_to_its_design() -> None:
+    each = {"quantization": {"layers": {"conv*": {"weight_bits": {"each": [3, 4]}}}}}
+    sweep = read({"designs": [{"name": "a", **each}, {"name": "b", "quantization": {"weight_bits": [5, 6]}}]})
+    found = [[dimension.name for dimension in branch.dimensions] for branch in sweep.branches]
+    assert found == [
+        [f"a.quantization.layers.{name}.weight_bits" for name in ("conv1", "conv2")],
+        ["b.quantization.weight_bits"],
+    ]
+
+
 def test_an_exact_name_wins_over_a_pattern() -> None:
     layers = {"*": {"weight_bits": [3, 4]}, "dense": {"weight_bits": 8}}
     point = next(read({"quantization": {"layers": layers}}).grid())
@@ -112,6 +129,10 @@ def test_an_exact_name_wins_over_a_pattern() -> None:
         ({"sweep": {"constraints": ["accuracy > 3"]}}, "a constraint is"),
         ({"sweep": {"serach": "grid"}}, 'did you mean "search"'),
         ({"designs": [{"name": "a"}, {"name": "a"}]}, "name of its own"),
+        ({"designs": {"name": "a"}}, r"under \[\[designs\]\]"),
+        ({"designs": []}, r"under \[\[designs\]\]"),
+        ({"sweep": 3}, "sweep must be a table, got 3"),
+        ({"quantization": {"layers": {"conv1": 4}}}, "quantization.layers.conv1: .* got 4"),
     ],
 )
 def test_a_value_no_design_takes_is_refused(tables: dict[str, Any], message: str) -> None:

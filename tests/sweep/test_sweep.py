@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import cheap
 import pandas
 import pytest
 
+from toolkit.cli import exit_code
 from toolkit.config import load_design
 from toolkit.errors import ConfigError, StoreError
 from toolkit.sweep import (
@@ -23,6 +25,8 @@ from toolkit.sweep import (
     write_designs,
     write_sweep_report,
 )
+from toolkit.sweep.feeds import Progress
+from toolkit.sweep.narration import Narrator
 
 Run = Callable[..., SweepResult]
 Evaluations = Callable[[], list[str]]
@@ -135,6 +139,13 @@ def test_training_behind_the_median_is_stopped(run: Run) -> None:
     assert all(record.state == "complete" for record in all_done.points)
 
 
+def test_a_full_disk_is_no_fault_of_a_point(run: Run, evaluations: Evaluations) -> None:
+    with pytest.raises(StoreError, match="the same command continues"):
+        run(TABLES, evaluate=cheap.disk_full)
+    assert not run(TABLES).failed
+    assert len(evaluations()) == 12
+
+
 def test_an_objective_that_is_not_known_fails_the_point(run: Run) -> None:
     result = run({**TABLES, "sweep": {"objectives": ["accuracy", "ebops"]}})
     assert {record.error for record in result.points} == {"no figure for ebops"}
@@ -158,6 +169,9 @@ def test_a_proof_that_does_not_hold_is_told(run: Run) -> None:
     assert any("DIFFERS" in line for line in lines)
     failing = run({**TABLES, "name": "f"}, prove=cheap.prove_failing)
     assert {r.proof["error"] for r in failing.points if r.proof} == {"RuntimeError: no compiler"}
+    again = run({**TABLES, "name": "f"}, retry_failed=True)
+    assert {r.proof["equal"] for r in again.points if r.proof} == {True}
+    assert len([r for r in again.points if r.proof]) == len([r for r in failing.points if r.proof])
 
 
 def test_results_are_loaded_from_the_store(run: Run) -> None:
@@ -209,6 +223,44 @@ def test_targets_become_reuse_factors_per_layer(run: Run, tmp_path: Path) -> Non
     assert {name: layer.reuse_factor for name, layer in design.hls.layers.items()} == {"conv1": 3, "dense": 8}
 
 
+def test_needed_fifo_depths_are_in_the_winning_design(run: Run, tmp_path: Path) -> None:
+    def sized(point: Any, bar: Any) -> Any:
+        return cheap.evaluate(point, bar).change(fifo_depths={"conv1": 5, "pool1": 2})
+
+    result = run({"name": "t", "hls": {"fifo_depths": "needed"}, "sweep": {"constraints": []}}, evaluate=sized)
+    design = load_design(write_designs(result, tmp_path)[0]).designs[0]
+    assert design.hls.fifo_depths == {"conv1": 5, "pool1": 2}
+
+
+def test_the_command_line_shows_and_writes_the_best(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    run({**TABLES, "hls": {"reuse_factor": {"low": 1, "high": 20}}})
+    assert exit_code(["sweep", "show"]) == 0
+    shown = capsys.readouterr().out
+    assert "60 points, " in shown and "the front under fits; all points: toolkit sweep export cheap-" in shown
+    assert shown.count("csim equal") == shown.count("Pareto")
+    assert exit_code(["sweep", "best", "--min-accuracy", "0.9", "--out", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("cheap_*.toml")
+    assert f"toolkit run {path}" in capsys.readouterr().out
+    assert load_design(path).designs[0].quantization.weight_bits == 4
+    assert exit_code(["sweep", "best", "--min-accuracy", "0.9", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["figures"]["accuracy"]["source"] == "emulation"
+
+
+def test_a_live_line_gives_way_to_lines_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "20")
+    narrator = Narrator(Progress(7), ("accuracy",), ())
+    narrator.beat()
+    narrator.tell("csim as proof of 2 points")
+    assert terminal.getvalue() == "\r\x1b[K0 of 7 points\r\x1b[Kcsim as proof of 2 points\n"
+
+
 def test_best_answers_from_the_store(run: Run) -> None:
     parts = ["xc7z020clg400-1", "xcu250-figd2104-2L-e"]
     run({**TABLES, "hls": {"reuse_factor": [1, 2, 4], "part": parts}})
@@ -224,7 +276,7 @@ def test_best_answers_from_the_store(run: Run) -> None:
 
 def test_a_table_names_what_varies_and_marks_points(run: Run) -> None:
     headings, rows = points_table(run(TABLES))
-    assert headings[:3] == ["point", "weight_bits", "reuse_factor"]
+    assert headings[:5] == ["point", "weight_bits", "reuse_factor", "accuracy (emulation)", "latency_us (model)"]
     assert len(rows) == 12
     assert any(row[-1] == "Pareto, csim equal" for row in rows)
     assert any(row[-1] == "not fits" for row in rows)

@@ -11,8 +11,9 @@ from keras import layers
 
 from toolkit.config import PruneConfig, QuantConfig, TrainConfig
 from toolkit.data import load_dataset
+from toolkit.errors import ConfigError
 from toolkit.records import Dataset
-from toolkit.training import fold, quantize, sparsity_of, train
+from toolkit.training import fold, nonzero_weights, quantize, sparsity_of, train
 from toolkit.training.pruning import prunable, prune, sparsity_at
 from toolkit.zoo import seeded
 
@@ -66,6 +67,21 @@ def test_the_schedule_is_cubic_and_ends_where_asked() -> None:
     steps = np.diff(values[:5])
     assert (steps > 0).all() and (np.diff(steps) < 0).all()
     assert sparsity_at(PruneConfig(sparsity=0.6), 0) == pytest.approx(0.6)
+
+
+def test_a_schedule_longer_than_the_training_is_refused(dataset: Dataset) -> None:
+    config = TrainConfig(epochs=2, prune=PruneConfig(sparsity=0.8, end_epoch=2))
+    with pytest.raises(ConfigError, match=r"must lie below epochs = 2 .* got 2: the sparsity of 0\.8"):
+        train(small_model(), dataset, config)
+
+
+def test_every_kernel_of_a_layer_is_counted() -> None:
+    image = keras.Input((8, 8, 2))
+    model = keras.Model(image, layers.SeparableConv2D(4, 3, name="block")(image))
+    depthwise, pointwise, bias = model.get_layer("block").get_weights()
+    model.get_layer("block").set_weights([np.zeros_like(depthwise), pointwise, bias])
+    assert sparsity_of(model)["block"] == pytest.approx(18 / (18 + 8))
+    assert nonzero_weights(model).value == 8
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import platform
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +160,7 @@ class Book:
             system_attrs=dict(system_attrs or {}),
             intermediate_values=dict(enumerate(record.history)) if len(self.sweep.settings.objectives) == 1 else None,
         )
-        trial.datetime_start, trial.datetime_complete = now, now
+        trial.datetime_start, trial.datetime_complete = now - timedelta(seconds=record.seconds), now
         return trial
 
     def distributions(self, branch: str | None) -> dict[str, BaseDistribution]:

@@ -42,6 +42,7 @@ class Compression:
 
     layers: tuple[LayerCompression, ...]
     figures: Mapping[str, Figure]
+    reference: Mapping[str, Figure]  # the other design's figures; empty without one
     saved: Mapping[str, Figure]  # 1 - this / reference, by figure; empty without a reference
 
     def to_frame(self) -> pandas.DataFrame:
@@ -101,16 +102,16 @@ def compression_figures(subject: Any, hls: HlsConfig | None = None, *, reference
 
     ``subject`` and ``reference`` are an ``HlsProject``, or a Keras model with ``hls``. Under strategy
     Latency zeros and short constants need no multiplier, so pruning saves LUTs and DSPs; under Resource
-    hls4ml's multipliers run over zeros too, and pruning saves little: the ratios say so.
+    hls4ml's multipliers run over zeros too, and only channels that :func:`toolkit.training.compact` has
+    removed save much: the ratios say so.
     """
     graph, estimated = examined(subject, hls)
     layers = counted_layers(graph)
-    figures = figures_of(layers, estimated)
-    saved: dict[str, Figure] = {}
+    figures, other = figures_of(layers, estimated), {}
     if reference is not None:
-        other_graph, other = examined(reference, hls)
-        saved = ratios(figures, figures_of(counted_layers(other_graph), other))
-    return Compression(layers, figures, saved)
+        other_graph, other_estimate = examined(reference, hls)
+        other = figures_of(counted_layers(other_graph), other_estimate)
+    return Compression(layers, figures, other, ratios(figures, other))
 
 
 def examined(subject: Any, hls: HlsConfig | None) -> tuple[Graph, Estimate]:
@@ -131,10 +132,8 @@ def figures_of(layers: tuple[LayerCompression, ...], estimated: Estimate) -> dic
 
 
 def ratios(figures: Mapping[str, Figure], reference: Mapping[str, Figure]) -> dict[str, Figure]:
-    """Share saved of each figure, 0 where the reference has none."""
+    """Share saved of each figure of the reference, 0 where that is 0."""
     return {
-        name: Figure(
-            1 - figure.value / reference[name].value if reference[name].value else 0.0, "fraction", figure.source
-        )
-        for name, figure in figures.items()
+        name: Figure(1 - figures[name].value / other.value if other.value else 0.0, "fraction", figures[name].source)
+        for name, other in reference.items()
     }

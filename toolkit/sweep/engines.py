@@ -165,11 +165,16 @@ def end_process(pid: Future[int]) -> None:
         os.kill(pid.result(timeout=START_TIMEOUT_S), signal.SIGKILL)
 
 
-def prepare_worker(threads: int) -> None:
-    """First thing in a worker: its share of threads, deaf to Ctrl-C, gone when its coordinator is."""
+def limit_threads(threads: int) -> None:
+    """Hold the numerical libraries of this process to so many threads; to be called before they are imported."""
     for name in THREAD_VARIABLES:
         os.environ[name] = str(threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def prepare_worker(threads: int) -> None:
+    """First thing in a worker: its share of threads, deaf to Ctrl-C, gone when its coordinator is."""
+    limit_threads(threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator ends its workers itself
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -187,7 +192,8 @@ class DaskEngine:
 
     Dask moves the jobs of a worker that dies to another one; a job whose workers keep dying fails. A
     running job cannot be ended from here: after its time limit it is a failed point, and its worker
-    is free again when the job ends by itself.
+    is free again when the job ends by itself. A worker computes with as many threads as Dask gave it
+    (``--nthreads``, dask-jobqueue's ``cores``).
     """
 
     attempts = 1  # Dask itself has tried on several workers ("distributed.scheduler.allowed-failures")
@@ -200,7 +206,7 @@ class DaskEngine:
         return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
 
     def submit(self, slot: int, job: Job, *arguments: Any) -> Future[Any]:
-        future: Future[Any] = self.executor.submit(job, *arguments)
+        future: Future[Any] = self.executor.submit(on_dask_worker, job, *arguments)
         return future
 
     def restart(self, slot: int) -> None:
@@ -212,6 +218,14 @@ class DaskEngine:
     def close(self) -> None:
         self.executor.shutdown(wait=False)
         self.client.close()
+
+
+def on_dask_worker(job: Job, *arguments: Any) -> Any:
+    """Run a job on a Dask worker with the threads that are the worker's."""
+    from distributed import get_worker
+
+    limit_threads(get_worker().state.nthreads)
+    return job(*arguments)
 
 
 def connect(scheduler: str | Path) -> Any:

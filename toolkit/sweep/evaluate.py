@@ -58,7 +58,7 @@ def evaluate_point(point: Point, bar: Sequence[float] = ()) -> PointRecord:
     ``bar`` is, per epoch, the validation accuracy below which a training is given up
     (``TrainingStopped``).
     """
-    from toolkit.sweep.targets import resolve
+    from toolkit.sweep.targets import resolve, with_depths
 
     clock: dict[str, float] = {}
     with timed(clock, "dataset"):
@@ -71,7 +71,8 @@ def evaluate_point(point: Point, bar: Sequence[float] = ()) -> PointRecord:
     with timed(clock, "estimate"):
         analysis = analysis_of(graph, conversion_config(point.design.hls))
         hls = resolve(analysis, point.design.hls)
-        estimated, depths = estimated_with(analysis, hls, point.design.hls.fifo_depths == "needed")
+        depths = fifo_depths(analysis, hls, point.design.hls.fifo_depths == "needed")
+        estimated = quick_estimate(with_depths(analysis, depths) if depths else analysis, hls)
     return PointRecord(
         point,
         "complete",
@@ -175,18 +176,18 @@ def float_accuracy(origin: str, trained: TrainRecord, dataset: Dataset, point: P
 def quantized(
     point: Point, trained: TrainRecord, dataset: Dataset, bar: Sequence[float]
 ) -> tuple[keras.Model, list[float]]:
-    """The quantized model and the validation accuracy after each epoch of its training."""
+    """The quantized model, without emptied channels, and the validation accuracy after each epoch of its training."""
     from toolkit.pipeline import quantized_model
-    from toolkit.training import quantize, train
+    from toolkit.training import compact, quantize, train
 
     design = point.design
     if design.qat is None:
-        return quantize(trained.model, design.quantization, dataset), []
-    if design.qat.epochs == 0:
+        return compact(quantize(trained.model, design.quantization, dataset)), []
+    quiet = design.qat.change(progress=False)
+    if quiet.epochs == 0:
         start = quantize(trained.model, design.quantization, dataset)
-        return train(start, dataset, design.qat.change(progress=False)).model, []
-    quiet = design.change(qat=design.qat.change(progress=False))
-    record = quantized_model(quiet, trained, dataset, lambda history: stop_behind(history, bar))
+        return compact(train(start, dataset, quiet).model), []
+    record = quantized_model(design.change(qat=quiet), trained, dataset, lambda history: stop_behind(history, bar))
     return record.model, [float(value) for value in record.history.get("val_accuracy", ())]
 
 
@@ -276,17 +277,27 @@ def analysis_of(graph: Graph, config: HlsConfig) -> Analysis:
     return ANALYSES[key]
 
 
-def estimated_with(analysis: Analysis, hls: HlsConfig, resize_fifos: bool) -> tuple[Estimate, dict[str, int]]:
-    """The estimate of a configuration; with FIFOs as deep as the simulation finds them needed, and those depths."""
+def quick_estimate(analysis: Analysis, hls: HlsConfig) -> Estimate:
+    """The estimate of a configuration from first and last tokens."""
     from toolkit.estimation import estimate_variants
-    from toolkit.sweep.targets import with_depths
 
-    quick = EstimateConfig(fifo_simulation=False)
-    if not resize_fifos or hls.io_type != "io_stream":
-        return next(iter(estimate_variants(analysis, [hls], quick))), {}
+    return next(iter(estimate_variants(analysis, [hls], EstimateConfig(fifo_simulation=False))))
+
+
+def fifo_depths(analysis: Analysis, hls: HlsConfig, needed: bool) -> Mapping[str, int]:
+    """Depths of the FIFOs that do not keep hls4ml's default: those asked for, or those the design needs.
+
+    Needed is one token more than the simulation says, as hls4ml's own optimisation takes from cosim
+    (``backends/vitis/passes/fifo_depth_optimization.py``), and never more than the default unless it must be.
+    """
+    from toolkit.estimation import estimate_variants
+
+    if not needed or hls.io_type != "io_stream":
+        return hls.fifo_depths
     simulated = next(iter(estimate_variants(analysis, [hls], EstimateConfig())))
-    depths = {fifo.name: fifo.needed_depth for fifo in simulated.fifos}
-    return next(iter(estimate_variants(with_depths(analysis, depths), [hls], quick))), depths
+    return {
+        fifo.name: min(fifo.needed_depth + 1, max(fifo.needed_depth, fifo.default_depth)) for fifo in simulated.fifos
+    }
 
 
 def figures_of(accuracy: Figure, float_value: float, graph: Graph, estimated: Estimate) -> dict[str, Figure]:

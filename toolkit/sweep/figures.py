@@ -42,16 +42,16 @@ ALIASES = {
     "bram": "bram_18k",
     "energy": "energy_uj",
 }
-LIMIT = re.compile(r"^\s*([a-z_0-9]+)\s*(<=|>=)\s*([-+0-9.eE]+)\s*(%?)\s*$")
+LIMIT = re.compile(r"^\s*([A-Za-z_0-9]+)\s*(<=|>=)\s*([-+0-9.eE]+)\s*(%?)\s*$")
 
 
 def figure_name(text: str) -> str:
-    """A figure's full name from its name or short form; raises ``ConfigError`` with the nearest.
+    """A figure's full name from its name or short form, however capitalized; raises ``ConfigError`` with the nearest.
 
-    >>> figure_name("ii")
+    >>> figure_name("II")
     'initiation_interval_cycles'
     """
-    return choose("figure", ALIASES.get(text, text), HIGHER_IS_BETTER)
+    return choose("figure", ALIASES.get(text.lower(), text.lower()), HIGHER_IS_BETTER)
 
 
 def direction(name: str) -> str:

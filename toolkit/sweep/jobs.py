@@ -6,6 +6,7 @@ cheap points travel in bunches, expensive ones alone, and a killed worker loses 
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ from toolkit.sweep.points import PointRecord, failure
 from toolkit.sweep.space import Point
 
 SLICE_S = 0.5
+FULL = {errno.ENOSPC, errno.EDQUOT}  # no fault of a point, wherever the file was to go
 
 # One point, and per epoch the validation accuracy below which its training is not worth finishing.
 Evaluate = Callable[[Point, Sequence[float]], PointRecord]
@@ -60,6 +62,10 @@ def evaluated(evaluate: Evaluate, point: Point, bar: Sequence[float]) -> PointRe
         record = PointRecord(point, "pruned", error=str(stopped), error_kind="TrainingStopped", history=stopped.history)
     except StoreError:
         raise
+    except OSError as error:
+        if error.errno in FULL:
+            raise StoreError(f"the disk is full: {error}; make room, and the same command continues") from error
+        record = failure(point, error)
     except (Exception, SystemExit) as error:  # any mistake of any library is this point's record; the sweep goes on
         record = failure(point, error)
     return record.change(seconds=time.perf_counter() - begun)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from toolkit.sweep.points import PointRecord
 Say = Callable[[str], None]
 LIVE_EVERY_S = 0.5
 PLAIN_EVERY_S = 10.0
+CLEAR = "\r\x1b[K"  # to the start of the line, which is emptied
 
 
 @dataclass(eq=False)
@@ -40,21 +42,18 @@ class Narrator:
             return
         if self.live or self.progress.fresh != self.last:
             self.told, self.last = now, self.progress.fresh
-            self.tell(self.line())
-
-    def end(self) -> None:
-        """The last word on the points."""
-        self.tell(self.line())
-        if self.live:
-            print(file=sys.stderr)
+            if self.live:
+                line = self.line()[: shutil.get_terminal_size().columns - 1]
+                print(f"{CLEAR}{line}", end="", file=sys.stderr, flush=True)
+            else:
+                self.tell(self.line())
 
     def tell(self, line: str) -> None:
+        """A line that stays; a live one before it does not."""
         if self.say is not None:
             self.say(line)
-        elif self.live:
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(f"{CLEAR if self.live else ''}{line}", file=sys.stderr, flush=True)
 
     def line(self) -> str:
         """``37 of 100 points, 2.1 per s, 30 s left, 1 failed; best: accuracy 0.8712, latency_us 311``."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from toolkit.config import DesignConfig, DesignFile, HlsConfig, LayerHlsConfig, merge
+from toolkit.config import DesignConfig, DesignFile, LayerHlsConfig, merge
 from toolkit.errors import ConfigError, StoreError, nearest
 from toolkit.store import write_bytes, write_text
 from toolkit.sweep.book import ABOUT, default_storage, open_storage, records_of, study_name, talking_to
@@ -262,17 +262,16 @@ def as_json(result: SweepResult) -> dict[str, Any]:
 
 
 def design_of(record: PointRecord, name: str) -> DesignFile:
-    """The design file of a point, ready for ``toolkit run``: targets resolved to reuse factors per layer."""
+    """The design file of a point, ready for ``toolkit run``: targets and FIFO sizing resolved for each layer."""
     file, design = record.point.file, record.point.design
-    hls = {key: value for key, value in dict(design.hls).items() if key in HlsConfig.model_fields}
+    hls = design.hls.plain().change(fifo_depths=dict(record.fifo_depths))
     if record.reuse_factors and (design.hls.target_ii or design.hls.target_dsp):
-        layers = dict(design.hls.layers)
-        for layer, factor in record.reuse_factors.items():
-            layers[layer] = layers.get(layer, LayerHlsConfig()).change(reuse_factor=factor)
-        hls["layers"] = layers
-    plain = DesignConfig(
-        name=name, quantization=design.quantization, qat=design.qat, hls=HlsConfig(**hls), proof=design.proof
-    )
+        layers = {
+            name: hls.layers.get(name, LayerHlsConfig()).change(reuse_factor=factor)
+            for name, factor in record.reuse_factors.items()
+        }
+        hls = hls.change(layers={**hls.layers, **layers})
+    plain = DesignConfig(name=name, quantization=design.quantization, qat=design.qat, hls=hls, proof=design.proof)
     return DesignFile(**{**dict(file), "name": name, "designs": (plain,)})
 
 
@@ -302,18 +301,27 @@ def write_designs(result: SweepResult, folder: str | Path, records: Sequence[Poi
 SHOWN_FIGURES = (
     "accuracy", "latency_us", "initiation_interval_cycles", "lut", "ff", "dsp", "bram_18k", "energy_uj", "ebops",
 )  # fmt: skip
+COMPRESSION_FIGURES = ("nonzero_weights", "csd_digits")  # shown where pruning is a dimension
 
 
 def points_table(
     result: SweepResult, records: Sequence[PointRecord] | None = None
 ) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of a table of points (default: all): number, what varies, main figures, marks."""
+    """Headings and rows of a table of points (default: all): number, what varies, main figures, marks.
+
+    A heading carries its figures' source, as ``latency_us (model)``; they are all from one.
+    """
     chosen = result.points if records is None else tuple(records)
     on_front = {record.digest for record in result.pareto}
-    figures = [
-        name for name in dict.fromkeys([*result.objectives, *SHOWN_FIGURES]) if any(name in r.figures for r in chosen)
+    pruned = any("prune" in name for name in result.parameters)
+    wanted = [*result.objectives, *SHOWN_FIGURES, *(COMPRESSION_FIGURES if pruned else ())]
+    figures = [name for name in dict.fromkeys(wanted) if any(name in record.figures for record in chosen)]
+    headings = [
+        "point",
+        *(short(name) for name in result.parameters),
+        *(f"{name} ({', '.join(sources_of(chosen, name))})" for name in figures),
+        "",
     ]
-    headings = ["point", *(short(name) for name in result.parameters), *figures, ""]
     rows = [
         [
             str(record.number),
@@ -324,6 +332,11 @@ def points_table(
         for record in chosen
     ]
     return headings, rows
+
+
+def sources_of(records: Sequence[PointRecord], name: str) -> list[str]:
+    """Where the records have a figure from."""
+    return sorted({record.figures[name].source for record in records if name in record.figures})
 
 
 def short(name: str) -> str:

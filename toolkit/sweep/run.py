@@ -40,10 +40,11 @@ def sweep(
 
     Points already in the book are not repeated, so the same call continues a sweep that was
     interrupted or killed. ``scheduler`` is a Dask address or scheduler file; otherwise ``workers``
-    local processes (default one per core; 0: this process) evaluate. ``storage`` is any Optuna URL, an SQLite file or
-    a journal file (default: one SQLite file in the artifact store). ``retry_failed`` tries failed
-    points again. ``proof=False`` leaves csim out. ``say`` receives progress as plain lines instead of
-    standard error. ``evaluate`` and ``prove`` are what a worker runs for a point.
+    local processes (default one per core; 0: this process) evaluate. ``storage`` is any Optuna URL,
+    an SQLite file or a journal file (default: one SQLite file in the artifact store).
+    ``retry_failed`` tries failed points, and proofs that could not be made, again. ``proof=False``
+    leaves csim out. ``say`` receives progress as plain lines instead of standard error. ``evaluate``
+    and ``prove`` are what a worker runs for a point.
 
     A script that calls this starts worker processes, so it needs Python's usual
     ``if __name__ == "__main__":``. Raises ``ConfigError`` for a file no design comes from,
@@ -55,10 +56,11 @@ def sweep(
         narrator = Narrator(feed.progress, wanted.settings.objectives, wanted.settings.constraints, say)
         try:
             Pool(engine, feed, wanted.settings.timeout_s, narrator.beat).run()
-            narrator.end()
+            narrator.tell(narrator.line())
             records = book.records()
             if proof:
-                records |= prove_points(book, engine, prove, narrator, list(records.values()))
+                waiting = to_prove(wanted.settings, list(records.values()), retry_failed)
+                records |= prove_points(book, engine, prove, narrator, waiting)
         except KeyboardInterrupt:
             narrator.tell(interrupted(feed.progress, book))
             raise
@@ -122,25 +124,22 @@ class ProofFeed:
 
 
 def prove_points(
-    book: Book, engine: Engine, prove: Prove, narrator: Narrator, records: Sequence[PointRecord]
+    book: Book, engine: Engine, prove: Prove, narrator: Narrator, waiting: Sequence[PointRecord]
 ) -> dict[str, PointRecord]:
-    """csim for every point of the front and a sample of the others, where the book has no proof yet.
-
-    Returns the records with their proofs, by digest.
-    """
-    waiting = [record for record in to_prove(book.sweep.settings, records) if record.proof is None]
+    """csim for these points; returns their records with the proofs, by digest."""
     if not waiting:
         return {}
     narrator.tell(f"csim as proof of {len(waiting)} points")
-    feed = ProofFeed(book, prove, waiting, narrator.tell)
+    feed = ProofFeed(book, prove, list(waiting), narrator.tell)
     Pool(engine, feed, book.sweep.settings.timeout_s).run()
     return feed.proved
 
 
-def to_prove(settings: SweepSettings, records: Sequence[PointRecord]) -> list[PointRecord]:
-    """The front, then others spread evenly over the sweep."""
+def to_prove(settings: SweepSettings, records: Sequence[PointRecord], retry_failed: bool = False) -> list[PointRecord]:
+    """The front, then others spread evenly over the sweep, as far as the book has no proof of them yet."""
     chosen = front(records, settings.objectives, settings.constraints) if settings.proof.pareto else []
     taken = {record.digest for record in chosen}
     others = [record for record in records if record.state == "complete" and record.digest not in taken]
     count = min(settings.proof.sample, len(others))
-    return chosen + [others[(2 * index + 1) * len(others) // (2 * count)] for index in range(count)]
+    chosen += [others[(2 * index + 1) * len(others) // (2 * count)] for index in range(count)]
+    return [record for record in chosen if record.proof is None or (retry_failed and record.proof["equal"] is None)]

@@ -70,8 +70,13 @@ class SweepHlsConfig(HlsConfig):
     """Initiation interval in cycles: every layer takes the largest valid reuse factor that keeps it."""
     target_dsp: Positive | None = None
     """DSP slices: the smallest initiation interval whose reuse factors stay within them."""
-    fifo_depths: Literal["default", "needed"] = "default"
-    """io_stream FIFO depths: hls4ml's, or those the estimator's simulation finds sufficient."""
+    fifo_depths: Literal["default", "needed"] | dict[str, Positive] = "default"  # type: ignore[assignment]
+    """io_stream FIFO depths: hls4ml's, those the estimator's simulation finds sufficient, or depths by name."""
+
+    def plain(self) -> HlsConfig:
+        """The configuration without what only a sweep knows."""
+        known = {key: value for key, value in dict(self).items() if key in HlsConfig.model_fields}
+        return HlsConfig(**{**known, "fifo_depths": {} if isinstance(self.fifo_depths, str) else self.fifo_depths})
 
 
 class SweepDesign(DesignConfig):

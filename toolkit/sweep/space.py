@@ -234,11 +234,20 @@ def read_sweep(source: Path | str | Mapping[str, Any] | Sweep, layer_names: Laye
 
 def parse_sweep(tables: Tables, name: str, layer_names: LayerNames) -> Sweep:
     """A sweep from its parsed TOML."""
-    settings = SweepSettings(**tables.pop("sweep", {}))
+    settings, variants = tables.pop("sweep", {}), tables.pop("designs", [{}])
+    if not isinstance(settings, dict):
+        raise InvalidSection(f"sweep must be a table, got {settings!r}", ("sweep",))
+    if not (isinstance(variants, list) and variants and all(isinstance(variant, dict) for variant in variants)):
+        raise InvalidSection(f"designs must be tables, each under [[designs]], got {variants!r}", ("designs",))
+    return sweep_of(tables, SweepSettings(**settings), variants, str(tables.pop("name", name)), layer_names)
+
+
+def sweep_of(
+    tables: Tables, settings: SweepSettings, variants: Sequence[Tables], name: str, layer_names: LayerNames
+) -> Sweep:
+    """A sweep from its settings, shared sections and alternatives."""
     if not settings.objectives:
         raise ConfigError("sweep.objectives needs at least one figure")
-    name = str(tables.pop("name", name))
-    variants = tables.pop("designs", [{}])
     branches = tuple(
         read_branch(tables, variant, variant.get("name", f"design_{number}"), layer_names)
         for number, variant in enumerate(variants, 1)
@@ -255,7 +264,8 @@ def read_branch(shared: Tables, variant: Tables, name: str, layer_names: LayerNa
     """The constants and dimensions of one ``[[designs]]`` table over the shared sections."""
     merged = {**shared, **{key: merge(shared.get(key), value) for key, value in variant.items() if key != "name"}}
     if has_pattern(merged):
-        merged = spread_patterns(merged, layer_names(merged))
+        names = layer_names(merged)
+        merged, variant = spread_patterns(merged, names), spread_patterns(variant, names)
     found = list(find_dimensions(merged, SweepDesignFile, ()))
     own = {dimension.name for dimension in find_dimensions(variant, SweepDesignFile, ())}
     named = tuple(
@@ -273,13 +283,17 @@ def find_dimensions(tables: Tables, section: type[Section], at: Key) -> Iterator
         here = (*at, key)
         if key == "layers" and inner is not None and isinstance(value, dict):
             for layer, entries in value.items():
-                yield from find_dimensions(entries, inner, (*here, layer))
+                if isinstance(entries, dict):  # anything else is refused later
+                    yield from find_dimensions(entries, inner, (*here, layer))
         elif isinstance(value, Shared):
             yield from shared_dimension(value, here, annotation)
         elif isinstance(value, dict) and set(value) == {"each"}:
             yield from varying(here, (here,), value["each"], annotation)
         elif isinstance(value, dict) and inner is not None and not is_range(value):
             yield from find_dimensions(value, inner, here)
+        elif isinstance(value, dict) and not is_range(value):
+            for name, item in value.items():
+                yield from varying((*here, name), ((*here, name),), item, entry_of(annotation))
         else:
             yield from varying(here, (here,), value, annotation)
 
@@ -334,19 +348,24 @@ def section_in(annotation: Any) -> type[Section] | None:
     return None
 
 
+def entry_of(annotation: Any) -> Any:
+    """The type of the values of the mapping that a type holds; ``None`` without one."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    if get_origin(annotation) in (Annotated, Union, types.UnionType):
+        return next((found for part in get_args(annotation) if (found := entry_of(part)) is not None), None)
+    return None
+
+
 def accepts(annotation: Any, value: Any) -> bool:
     """Whether a key takes this value as it stands."""
     if annotation in (Any, None):
         return False
     try:
-        adapter(annotation).validate_python(value)
+        TypeAdapter(annotation).validate_python(value)
     except (ValidationError, ConfigError):
         return False
     return True
-
-
-def adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, nearest
 from toolkit.hls.reuse import valid_reuse_factors
 from toolkit.sweep.settings import SweepHlsConfig
 
@@ -29,25 +29,20 @@ class Choice:
     dsp: float
 
 
-def plain(hls: SweepHlsConfig) -> HlsConfig:
-    """The configuration without what only a sweep knows."""
-    return HlsConfig(**{key: value for key, value in dict(hls).items() if key in HlsConfig.model_fields})
-
-
 def resolve(analysis: Analysis, hls: SweepHlsConfig) -> HlsConfig:
     """The configuration with targets turned into a reuse factor for each layer.
 
     Raises ``ConfigError`` when no valid reuse factors reach the target.
     """
     if hls.target_ii is None and hls.target_dsp is None:
-        return plain(hls)
-    tables = choices(analysis, plain(hls))
+        return hls.plain()
+    tables = choices(analysis, hls.plain())
     if hls.target_ii is not None:
         chosen = keeping(tables, hls.target_ii)
     else:
         assert hls.target_dsp is not None
         chosen = within(tables, hls.target_dsp)
-    return with_factors(plain(hls), chosen)
+    return with_factors(hls.plain(), chosen)
 
 
 def with_factors(hls: HlsConfig, factors: Mapping[str, int]) -> HlsConfig:
@@ -136,7 +131,14 @@ def within(tables: Mapping[str, Sequence[Choice]], dsp: float) -> dict[str, int]
 
 
 def with_depths(analysis: Analysis, depths: Mapping[str, int]) -> Analysis:
-    """The analysis of the same network with other FIFO depths."""
+    """The analysis of the same network with other FIFO depths; raises ``ConfigError`` for one that is not there."""
+    ports = {*analysis.graph.inputs, *analysis.graph.outputs}
+    known = [name for name, tensor in analysis.graph.tensors.items() if tensor.fifo_depth > 0 and name not in ports]
+    for name in depths:
+        if name not in known:
+            raise ConfigError(
+                f'hls.fifo_depths: no FIFO is named "{name}"{nearest(name, known)}; FIFOs are {", ".join(known)}'
+            )
     tensors = {
         name: replace(tensor, fifo_depth=depths.get(name, tensor.fifo_depth))
         for name, tensor in analysis.graph.tensors.items()

@@ -1,9 +1,21 @@
 """Float training, quantization, quantization-aware training, pruning, distillation, folding."""
 
+from toolkit.training.compact import compact
 from toolkit.training.fold import fold
-from toolkit.training.pruning import sparsity_of
+from toolkit.training.pruning import nonzero_weights, sparsity_of
 from toolkit.training.quantize import quantize
 from toolkit.training.saving import load_record, save_record
 from toolkit.training.train import measure_accuracy, predict, train
 
-__all__ = ["fold", "load_record", "measure_accuracy", "predict", "quantize", "save_record", "sparsity_of", "train"]
+__all__ = [
+    "compact",
+    "fold",
+    "load_record",
+    "measure_accuracy",
+    "nonzero_weights",
+    "predict",
+    "quantize",
+    "save_record",
+    "sparsity_of",
+    "train",
+]

@@ -14,7 +14,8 @@ import numpy as np
 from keras import ops
 
 from toolkit.config import PruneConfig
-from toolkit.records import Array
+from toolkit.errors import ConfigError
+from toolkit.records import Array, Figure
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
@@ -150,5 +151,27 @@ def update_masks(items: Sequence[Prunable], masks: dict[str, keras.Variable]) ->
 
 def sparsity_of(model: keras.Model) -> dict[str, float]:
     """Fraction of zero weights of each layer with a kernel."""
-    kernels = {item.layer: np.asarray(item.kernel) for item in prunable(model)}
-    return {name: 1 - np.count_nonzero(kernel) / kernel.size for name, kernel in kernels.items()}
+    kernels: dict[str, list[Array]] = {}
+    for item in prunable(model):
+        kernels.setdefault(item.layer, []).append(np.asarray(item.kernel))
+    return {name: 1 - nonzero(found) / sum(kernel.size for kernel in found) for name, found in kernels.items()}
+
+
+def nonzero_weights(model: keras.Model) -> Figure:
+    """How many of a model's kernel weights are not zero."""
+    kernels = [np.asarray(item.kernel) for item in prunable(model)]
+    return Figure(nonzero(kernels), "", "counted", note=f"of {sum(kernel.size for kernel in kernels):,} weights")
+
+
+def nonzero(kernels: Sequence[Array]) -> int:
+    return sum(int(np.count_nonzero(kernel)) for kernel in kernels)
+
+
+def check_schedule(config: PruneConfig, epochs: int) -> None:
+    """Raise ``ConfigError`` for a schedule that would not be over when the training is."""
+    last = max(config.begin_epoch, config.end_epoch)
+    if last >= epochs:
+        raise ConfigError(
+            f"prune.begin_epoch and prune.end_epoch must lie below epochs = {epochs} (the first epoch is 0), "
+            f"got {last}: the sparsity of {config.sparsity:g} would not be reached"
+        )

@@ -19,10 +19,19 @@ from toolkit.records import Array, Dataset, Figure, TrainRecord
 from toolkit.store import digest, package_versions
 from toolkit.training.batches import split_batches, training_batches
 from toolkit.training.checkpoint import State, load_state, remove_state, save_state
+from toolkit.training.folders import require_own
 from toolkit.training.losses import beside_teacher, distillation_loss, ends_in_softmax, label_loss, student_accuracy
 from toolkit.training.progress import Narrator, Steps, narrating
-from toolkit.training.pruning import has_zeros, install_masks, prunable, prune, sparsity_at, update_masks
-from toolkit.training.saving import save_record
+from toolkit.training.pruning import (
+    check_schedule,
+    has_zeros,
+    install_masks,
+    prunable,
+    prune,
+    sparsity_at,
+    update_masks,
+)
+from toolkit.training.saving import FILES, save_record
 from toolkit.zoo.seeds import seeded
 
 EVALUATION_BATCH = 256
@@ -48,11 +57,16 @@ def train(
     called with the history after each epoch; what it raises ends the training. With no epochs, pruning
     (if asked for) is done at once.
 
-    Raises ``DataError`` when images do not fit the model, ``ModelError`` when the loss is not finite.
+    Raises ``DataError`` when images do not fit the model, ``ModelError`` when the loss is not finite,
+    ``ConfigError`` for a pruning schedule longer than the training, ``StoreError`` when ``folder`` holds other files.
     """
     config = config or TrainConfig()
     require_fit(model, dataset)
     require_float(model, config)
+    if config.prune is not None and config.epochs:
+        check_schedule(config.prune, config.epochs)
+    if folder is not None:
+        require_own(Path(folder), FILES)  # before hours of work, not after them
     begun = time.perf_counter()
     with seeded(config.seed):
         student = copy_of(model, config.mixed_precision)
