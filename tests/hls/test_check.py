@@ -80,8 +80,10 @@ def test_sums_that_float32_cannot_hold_are_named(tmp_path: Path) -> None:
     assert (result.first_layer, result.findings[0].rule) == ("logits", "float32-sums")
 
 
-def test_a_float_model_differs_where_its_first_bits_are_lost(tmp_path: Path) -> None:
-    result = small_check(float_model(), HlsConfig(precision="ap_fixed<10,4>"), tmp_path)
+@pytest.mark.parametrize("sequential", [False, True], ids=["functional", "sequential"])
+def test_a_float_model_differs_where_its_first_bits_are_lost(sequential: bool, tmp_path: Path) -> None:
+    model = keras.Sequential(float_model().layers) if sequential else float_model()
+    result = small_check(model, HlsConfig(precision="ap_fixed<10,4>"), tmp_path)
     assert result.first_layer == "image"
     assert result.findings[0].rule == "input-not-representable"
 

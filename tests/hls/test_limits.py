@@ -56,6 +56,15 @@ def test_neighbours_of_the_flat_kernel_convert(layer) -> None:
     convert(chain(layer()), FLOAT.change(io_type="io_stream"))
 
 
+def test_two_axes_that_stay_are_no_transposition_in_a_stream() -> None:
+    """csim swaps them: found by a random model."""
+    stay, swap = (chain(K.Permute(order, name="order"), shape=(7, 2)) for order in ((1, 2), (2, 1)))
+    with pytest.raises(UnsupportedLayer, match="layer 'order': .*swaps two axes"):
+        convert(stay, FLOAT.change(io_type="io_stream"))
+    convert(stay, FLOAT.change(io_type="io_parallel"))
+    convert(swap, FLOAT.change(io_type="io_stream"))
+
+
 IGNORED = {
     "dilation": (lambda: K.Conv2D(2, 2, dilation_rate=2, name="odd"), r"dilation_rate must be 1, got \(2, 2\)"),
     "groups": (lambda: K.Conv2D(2, 3, groups=2, name="odd"), "groups must be 1, got 2"),

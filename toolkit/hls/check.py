@@ -9,6 +9,7 @@ to the same value afterwards; softmax and other tabulated functions are approxim
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -98,7 +99,8 @@ def explain(
     chosen = [array[rows] for array in inputs]
     traced = runner.trace(chosen if len(chosen) > 1 else chosen[0])
     layers = [layer for layer in project.graph.layers if layer.name in traced]
-    expected = keras_layers(model, layers, chosen)
+    entered = dict(zip(project.graph.inputs, chosen, strict=True))  # a quantizer in the model comes before them
+    expected = {**as_rows(entered), **keras_layers(model, layers, chosen)}
     profile = tuple(profile_of(layer, project.graph, traced[layer.name]) for layer in layers)
     for layer in layers:
         if layer.name not in expected or settles_later(layer):
@@ -128,8 +130,12 @@ def keras_layers(model: Any, layers: list[Layer], inputs: list[Array]) -> dict[s
     inner = keras.Model(model.inputs, [model.get_layer(source).output for source in wanted.values()])
     answers = inner.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0)
     arrays = answers if isinstance(answers, list) else [answers]
-    count = len(inputs[0])
-    return {name: np.asarray(array, np.float64).reshape(count, -1) for name, array in zip(wanted, arrays, strict=True)}
+    return as_rows(dict(zip(wanted, arrays, strict=True)))
+
+
+def as_rows(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Float64 ``[n, values]``."""
+    return {name: np.asarray(array, np.float64).reshape(len(array), -1) for name, array in arrays.items()}
 
 
 def settles_later(layer: Layer) -> bool:

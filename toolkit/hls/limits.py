@@ -32,6 +32,7 @@ def check_layers(layers: Sequence[LayerDict], io_type: str) -> None:
     found = [(str(layer["name"]), wrong_pooling(layer, stream)) for layer in layers if "Pooling" in layer["class_name"]]
     found += [(layer["name"], wrong_window(layer, stream)) for layer in layers if "Conv" in layer["class_name"]]
     found += [(layer["name"], unknown_function(layer, stream)) for layer in layers]
+    found += [(layer["name"], wrong_order(layer, stream)) for layer in layers if layer["class_name"] == "Transpose"]
     raise_found([*found, *mixed_depthwise(layers)])
 
 
@@ -107,6 +108,13 @@ def wrong_window(layer: LayerDict, stream: bool) -> str | None:
             f"hls4ml 1.3.0 ignores the vertical stride of a kernel of one row in io_stream, got kernel {kernel} "
             f"with strides {strides}; use io_parallel, or a kernel of more rows"
         )
+    return None
+
+
+def wrong_order(layer: LayerDict, stream: bool) -> str | None:
+    """A transposition that changes nothing: ``nnet_transpose_stream.h`` swaps two axes whatever their order."""
+    if stream and list(layer["perm"]) == [0, 1]:
+        return "hls4ml 1.3.0 swaps two axes in io_stream even where the order stays, got dims (1, 2); leave it out"
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def load_model(path: str | Path) -> keras.Model:
     # Names in a .keras file carry their package; only legacy files need QKeras' bare names.
     objects = {} if zipfile.is_zipfile(file) else custom_objects()
     try:
-        return keras.saving.load_model(file, custom_objects=objects, compile=False, safe_mode=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Keras' advice to whoever wrote the model
+            return keras.saving.load_model(file, custom_objects=objects, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers raise; each is a file we cannot read
         raise ModelError(f"{file} cannot be loaded as a Keras model: {explain(error)}") from error
 
