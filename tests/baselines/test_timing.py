@@ -69,8 +69,10 @@ def test_latency_is_the_median_with_percentiles() -> None:
 
 
 def test_a_wide_spread_is_told_and_a_narrow_one_is_not() -> None:
-    assert Timing(1, (1.0,) * 20).warning() is None
-    assert "spans 900% of the median" in str(Timing(1, (1.0,) * 18 + (10.0,) * 2).warning())
+    steady, noisy = Timing(1, (1.0,) * 20), Timing(16, (1.0,) * 18 + (10.0,) * 2)
+    assert timing.spread_warning([steady]) == ()
+    (text,) = timing.spread_warning([steady, noisy])
+    assert "spans 900% at batch 16 of the median" in text
 
 
 def test_energy_is_that_of_an_image() -> None:

@@ -35,7 +35,7 @@ def test_names_the_speed_against_the_fastest_measured_engine() -> None:
         [baseline("slow", 800, 0.9), baseline("quick", 20, 0.9), baseline("gpu", 1, 0.9, source="model"), fpga(4, 0.9)]
     )
     assert (
-        "cnn q4 answers one image in 40 µs (model), 2.0 times slower than the fastest measured baseline "
+        "Classifying one image takes cnn q4 40 µs (model), 2.0 times slower than the fastest measured baseline "
         "(quick, 20 µs, measured)" in text
     )
 
@@ -43,12 +43,12 @@ def test_names_the_speed_against_the_fastest_measured_engine() -> None:
 def test_names_the_modelled_gpu_and_the_energy_of_both() -> None:
     text = words([baseline("quick", 20, 0.9), baseline("gpu", 10, 0.9, source="model"), fpga(4, 0.9)])
     assert "4.0 times slower than the model of a GPU (gpu, 10 µs, model)" in text
-    assert "an image costs 20 µJ (model) here and 900 µJ (model) there" in text
+    assert "its energy is 20 µJ (model) an image, the GPU's 900 µJ (model)" in text
 
 
 def test_the_best_design_and_its_distance_from_float() -> None:
     text = words([baseline("keras", 800, 0.98), fpga(8, 0.97), fpga(2, 0.5)])
-    assert text.startswith("Of 2 FPGA designs cnn q8 is the most accurate: ")
+    assert text.startswith("Of 2 FPGA designs, cnn q8 is the most accurate: ")
     assert "percentage points below float (keras, " in text
 
 

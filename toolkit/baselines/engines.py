@@ -190,7 +190,7 @@ def measured(engine_name: str, runner: Runner, dataset: Dataset, request: Reques
         environment={**package_versions(), **timing.machine(), **runner.environment},
         test_digest=dataset.test_digest,
         figures=figures,
-        notes=(*runner.notes, *(text for item in timings if (text := item.warning()))),
+        notes=(*runner.notes, *timing.spread_warning(timings)),
         confusion=judged.confusion,
         class_names=judged.class_names,
     )

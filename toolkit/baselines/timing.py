@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,14 +70,16 @@ class Timing:
         note = f"{self.energy_counter} over {images} images at batch {self.batch}; includes idle power"
         return Figure(self.energy_uj / images, "uJ", "measured", note=note)
 
-    def warning(self) -> str | None:
-        """A sentence when the spread is wide, else nothing."""
-        if self.spread <= WIDE_SPREAD:
-            return None
-        return (
-            f"batch {self.batch}: 5th to 95th percentile spans {self.spread:.0%} of the median; "
-            "the machine was busy or the run too short"
-        )
+
+def spread_warning(timings: Sequence[Timing]) -> tuple[str, ...]:
+    """A sentence that names the batch sizes whose spread is wide, where there are any."""
+    wide = [f"{item.spread:.0%} at batch {item.batch}" for item in timings if item.spread > WIDE_SPREAD]
+    if not wide:
+        return ()
+    return (
+        f"noisy: the 5th to 95th percentile spans {', '.join(wide)} of the median; the machine was busy or the run "
+        "too short",
+    )
 
 
 def time_runs(run: Callable[[], object], batch: int, repeats: int, *, gpu: bool = False) -> Timing:

@@ -115,7 +115,7 @@ def accuracy_sentence(comparison: Comparison, designs: Sequence[Implementation])
     top = best(judged, "accuracy")
     if top is None:
         return None
-    one = "" if len(judged) == 1 else f"Of {len(judged)} FPGA designs "
+    one = "" if len(judged) == 1 else f"Of {len(judged)} FPGA designs, "
     text = f"{one}{top.name} {'reaches an accuracy of' if not one else 'is the most accurate:'} {said(top, 'accuracy')}"
     reference = float_row(comparison)
     if reference is None:
@@ -175,7 +175,7 @@ def speed_sentences(comparison: Comparison, designs: Sequence[Implementation]) -
     engines = [row for row in comparison.rows if row.family == "baseline"]
     engine = best([row for row in engines if source_of(row, "latency_us") not in (None, "model")], "latency_us")
     gpu = best([row for row in engines if source_of(row, "latency_us") == "model"], "latency_us")
-    text = f"{fast.name} answers one image in {said(fast, 'latency_us')}"
+    text = f"Classifying one image takes {fast.name} {said(fast, 'latency_us')}"
     if engine:
         text += f", {against(fast, engine)} the fastest measured baseline ({aside(engine, 'latency_us')})"
         if overlap(fast.figures["latency_us"], engine.figures["latency_us"]):
@@ -193,12 +193,12 @@ def against(row: Implementation, other: Implementation) -> str:
 
 def gpu_sentence(fast: Implementation, gpu: Implementation) -> str:
     """A GPU that is not here, by its model, with the energy of both where known."""
-    text = f"That is {against(fast, gpu)} the model of a GPU ({aside(gpu, 'latency_us')})"
+    text = f"The kernel is {against(fast, gpu)} the model of a GPU ({aside(gpu, 'latency_us')})"
     if "energy_uj" not in fast.figures or "energy_uj" not in gpu.figures:
         return f"{text}."
     batch = gpu.figures["best_batch"].value if "best_batch" in gpu.figures else None
     when = f" at batch {batch:.0f}" if batch else ""
-    return f"{text}; an image costs {said(fast, 'energy_uj')} here and {said(gpu, 'energy_uj')}{when} there."
+    return f"{text}; its energy is {said(fast, 'energy_uj')} an image, the GPU's {said(gpu, 'energy_uj')}{when}."
 
 
 def baseline_sentences(comparison: Comparison) -> tuple[str, ...]:
@@ -276,7 +276,10 @@ def among(comparison: Comparison, designs: Sequence[Implementation]) -> str:
         return ""
     if not accurate(comparison, designs):
         return f"Costs are those of the most accurate design; none is within {CLOSE * 100:g} percentage point of float."
-    return f"Costs: the best among designs that fit and stay within {CLOSE * 100:g} percentage point of float."
+    near = f"within {CLOSE * 100:g} percentage point of float"
+    if len(costs) == 1:
+        return f"Costs are those of the one design that fits and stays {near}."
+    return f"Costs: the best of the {len(costs)} designs that fit and stay {near}."
 
 
 def card(label: str, key: str, row: Implementation) -> Card:

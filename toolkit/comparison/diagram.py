@@ -252,7 +252,7 @@ def accelerator(row: Implementation, view: DesignView, columns: int) -> Markup:
     estimate = next((part for part in row.parts if isinstance(part, Estimate)), None)
     cycles = {layer.name: stage_cycles(layer).value for layer in estimate.layers} if estimate else {}
     slowest = max(cycles, key=lambda name: cycles[name]) if cycles else None
-    width, height, gap = 214.0, 112.0, 34.0
+    width, height, gap = 214.0 if columns > 1 else 300.0, 112.0, 34.0
     nodes = []
     for index, layer in enumerate(view.layers):
         kind = "bottleneck" if layer.name == slowest else "compute" if layer.weights else "plain"
@@ -276,11 +276,10 @@ def layer_lines(layer: LayerView, cycles: float | None) -> tuple[str, ...]:
     shape = " \N{MULTIPLICATION SIGN} ".join(map(str, layer.shape))
     lines = [f"{layer.kind} {shape}", *type_lines(layer.result)]
     if layer.weight:
-        reuse = f", RF {layer.reuse_factor}" if layer.reuse_factor else ""
-        lines.append(f"weights {layer.weight.removeprefix('ap_')}{reuse}")
-    if cycles:
-        lines.append(f"{number(cycles)} cycles")
-    return tuple(lines)
+        lines.append(f"weights {layer.weight.removeprefix('ap_')}")
+    reuse = f"RF {layer.reuse_factor}" if layer.weight and layer.reuse_factor else ""
+    words = [word for word in (reuse, f"{number(cycles)} cycles" if cycles else "") if word]
+    return (*lines, *([", ".join(words)] if words else []))
 
 
 def type_lines(precision: str) -> list[str]:

@@ -87,6 +87,11 @@ def marks() -> dict[str, Any]:
     return {"description": alt.Description("tip:N"), "tooltip": alt.Tooltip("tip:N")}
 
 
+def tick_format(highest: float) -> str:
+    """``20,000``, and ``2M`` for what would be too wide."""
+    return ",.12~g" if highest < 1e6 else "~s"
+
+
 def shortened(name: str, longest: int = 28) -> str:
     """A name that fits beside a mark."""
     return name if len(name) <= longest else name[: longest - 1] + "…"

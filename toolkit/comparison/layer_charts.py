@@ -11,7 +11,18 @@ from toolkit.comparison.answer import recommended
 from toolkit.comparison.columns import BY_KEY, number
 from toolkit.comparison.compare import Comparison
 from toolkit.comparison.design import DesignView, stage_cycles
-from toolkit.comparison.drawing import GREY, MANY, SERIES_COLOURS, Chart, Draw, Values, data, finished, marks
+from toolkit.comparison.drawing import (
+    GREY,
+    MANY,
+    SERIES_COLOURS,
+    Chart,
+    Draw,
+    Values,
+    data,
+    finished,
+    marks,
+    tick_format,
+)
 from toolkit.errors import ConfigError
 from toolkit.precision import Precision
 from toolkit.records import BaselineRecord, CheckResult, Estimate, Figure, Implementation, LayerEstimate, LayerProfile
@@ -72,12 +83,14 @@ def layers(key: str, name: str, title: str, what: str) -> Draw:
         if not any(value["value"] for value in values):
             return None
         names = list(dict.fromkeys(value["layer"] for value in values))
+        highest = max(value["value"] for value in values)
+        axis = alt.Axis(format=tick_format(highest), tickCount=width // 110)
         colour = alt.Scale(domain=names, range=[SERIES_COLOURS[i % MOST_SERIES] for i in range(len(names))])
         chart = (
             alt.Chart(data(values))
             .mark_bar(height={"band": 0.72})
             .encode(
-                x=alt.X("value:Q", stack="zero", title=heading, axis=alt.Axis(format="~s", tickCount=width // 110)),
+                x=alt.X("value:Q", stack="zero", title=heading, axis=axis),
                 y=design_axis(rows, width),
                 color=alt.Color("layer:N", scale=colour, sort=names, legend=series_legend(width)),
                 order=alt.Order("index:Q"),

@@ -165,10 +165,10 @@ def summary(row: Implementation) -> str:
         reuse, period = facts.get("reuse_factor"), facts.get("clock_period_ns")
         built = (facts.get("io_type"), facts.get("strategy"), reuse and f"RF {reuse}")
         words = [*built, facts.get("part"), period and f"{period} ns"]
-        return " · ".join(word for word in words if word)
+        return ", ".join(word for word in words if word)
     if row.family == "baseline":
         words = [facts.get("engine"), facts.get("precision"), facts.get("provider")]
-        return " · ".join(word for word in words if word)
+        return ", ".join(word for word in words if word)
     return facts.get("engine", "")
 
 

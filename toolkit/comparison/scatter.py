@@ -22,6 +22,7 @@ from toolkit.comparison.drawing import (
     finished,
     marks,
     shortened,
+    tick_format,
     tip,
 )
 from toolkit.comparison.labels import Box, placed
@@ -131,15 +132,19 @@ def scatter(comparison: Comparison, key: str, name: str, title: str, caption: st
 
 
 def cost_axis(x_domain: tuple[float, float], log: bool, width: int) -> Any:
-    """Round ticks; 1, 2 and 5 of each decade on a logarithmic axis, or the decades alone when they are many."""
+    """Round ticks; on a logarithmic axis as many of each decade as there is room for."""
     import altair as alt
 
+    label = tick_format(x_domain[1])
     if not log:
-        return alt.Axis(tickCount=max(3, width // 130), format="~s")
+        return alt.Axis(tickCount=max(3, width // 130), format=label)
     decades = range(math.floor(math.log10(x_domain[0])), math.ceil(math.log10(x_domain[1])) + 1)
-    steps = (1, 2, 5) if len(decades) * 3 <= width // 40 else (1,)
-    ticks = [step * 10.0**decade for decade in decades for step in steps]
-    return alt.Axis(values=[tick for tick in ticks if x_domain[0] <= tick <= x_domain[1]], format="~s")
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        shown = [tick for tick in ticks if x_domain[0] <= tick <= x_domain[1]]
+        if len(shown) * 45 <= width:
+            break
+    return alt.Axis(values=shown, format=label)
 
 
 def with_spans(values: Values) -> Values:

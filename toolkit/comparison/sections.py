@@ -123,21 +123,13 @@ def baseline_entry(row: Implementation, record: BaselineRecord) -> dict[str, Any
     return {
         "row": row.name,
         "record": record,
-        "latency": spread(record.latency_us),
-        "throughput": number(record.throughput_hz.value) if record.throughput_hz else "",
+        "batch": record.batch,
+        "latency": shown_figure(record.latency_us),
+        "throughput": shown_figure(record.throughput_hz),
         "best_batch": number(figures["best_batch"].value) if "best_batch" in figures else "",
-        "memory": megabytes(figures.get("peak_memory_bytes")),
+        "memory": megabytes(figures.get("gpu_memory_bytes") or figures.get("peak_memory_bytes")),
         "threads": next((text for key, text in record.environment.items() if key.endswith("threads")), ""),
-        "source": record.latency_us.source if record.latency_us else "",
     }
-
-
-def spread(figure: Figure | None) -> str:
-    """``61 (55 to 79)``."""
-    if figure is None:
-        return ""
-    low = "" if figure.low is None or figure.high is None else f" ({number(figure.low)} to {number(figure.high)})"
-    return f"{number(figure.value)}{low}"
 
 
 def megabytes(figure: Figure | None) -> str:

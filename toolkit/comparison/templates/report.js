@@ -108,6 +108,11 @@
   };
   addEventListener("hashchange", go);
 
+  // Paper has no summaries to click.
+  let closed = [];
+  addEventListener("beforeprint", () => { closed = all("details:not([open])"); closed.forEach((item) => { item.open = true; }); });
+  addEventListener("afterprint", () => { closed.forEach((item) => { item.open = false; }); });
+
   // Navigation: which section is in view.
   const links = new Map(all(".bar a").map((link) => [link.hash.slice(1), link]));
   const watch = new IntersectionObserver((entries) => {
