@@ -59,7 +59,7 @@ def test_neighbours_of_the_flat_kernel_convert(layer) -> None:
 def test_two_axes_that_stay_are_no_transposition_in_a_stream() -> None:
     """csim swaps them: found by a random model."""
     stay, swap = (chain(K.Permute(order, name="order"), shape=(7, 2)) for order in ((1, 2), (2, 1)))
-    with pytest.raises(UnsupportedLayer, match="layer 'order': .*swaps two axes"):
+    with pytest.raises(UnsupportedLayer, match=r"layer 'order': .*swaps two axes"):
         convert(stay, FLOAT.change(io_type="io_stream"))
     convert(stay, FLOAT.change(io_type="io_parallel"))
     convert(swap, FLOAT.change(io_type="io_stream"))
