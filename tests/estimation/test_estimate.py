@@ -61,6 +61,20 @@ def test_the_same_input_gives_the_same_estimate() -> None:
     assert estimate(small_cnn(), hls=STREAM) == estimate(small_cnn(), hls=STREAM)
 
 
+def test_the_busiest_stage_sets_the_interval_of_a_stream() -> None:
+    found = estimate(small_cnn(size=24), hls=STREAM)
+    busiest = max(one.figures["busy_cycles"].value for one in found.layers)
+    assert busiest == pytest.approx(found.initiation_interval_cycles.value, abs=3)
+    for one in found.layers:
+        assert one.figures["busy_cycles"].value <= one.initiation_interval_cycles.value + 2
+
+
+def test_host_overhead_is_told_where_boards_were_measured() -> None:
+    pynq = estimate(small_cnn(), hls=STREAM.change(part="xc7z020clg400-1")).figures["host_overhead_us"]
+    assert (pynq.low, pynq.high) == (750, 940)
+    assert "host_overhead_us" not in estimate(small_cnn(), hls=STREAM).figures
+
+
 def test_simulation_and_first_and_last_tokens_agree() -> None:
     exact = estimate(small_cnn(size=24), hls=STREAM)
     quick = estimate(small_cnn(size=24), EstimateConfig(fifo_simulation=False), hls=STREAM)

@@ -23,11 +23,12 @@ from toolkit.estimation.cycles import (
     new_vivado,
     product_uses_dsp,
     scale_turns,
+    softmax_core,
     softmax_folds,
 )
 from toolkit.estimation.stages import MATRIX_KINDS, Stage
 from toolkit.estimation.tools import Tool
-from toolkit.estimation.weights import DSP_NARROWER_BITS, WIDEST, WeightFacts, uses_dsp
+from toolkit.estimation.weights import DSP_NARROWER_BITS, WIDEST, WeightFacts, dsp_tiles, uses_dsp
 
 SHIFT_REGISTER_DEPTH = 16  # FIFOs up to this depth are shift registers, deeper ones BRAM
 ROM_IN_LUT_BITS = 1024  # smaller ROMs are built from LUTs
@@ -72,9 +73,10 @@ def dsp_of(stage: Stage, clock: Clock) -> int:
     """DSP blocks of a stage."""
     match stage.kind:
         case "dense" | "conv" | "pointwise" | "depthwise":
-            return kernel_dsp(stage) * (stage.parallel_outputs if not stage.stream and stage.kind != "dense" else 1)
+            copies = stage.parallel_outputs if not stage.stream and stage.kind != "dense" else 1
+            return kernel_dsp(stage) * product_tiles(stage, clock) * copies
         case "scale":
-            return scale_dsp(stage)
+            return scale_dsp(stage) * product_tiles(stage, clock)
         case "softmax":
             return softmax_dsp(stage, clock.tool)
         case "activation" if stage.operation in ("leaky_relu", "prelu", "parametrizedactivation"):
@@ -83,8 +85,16 @@ def dsp_of(stage: Stage, clock: Clock) -> int:
             return stage.in_channels if stage.stream else stage.n_in
         case "merge" if stage.operation in ("multiply", "dot1d", "dot"):
             products = stage.out_channels if stage.stream else stage.n_out
-            return products if uses_dsp(stage.input_bits, stage.input_bits) else 0
+            tiles = dsp_tiles(stage.input_bits, stage.input_bits, clock.family)
+            return products * tiles if uses_dsp(stage.input_bits, stage.input_bits) else 0
     return 0
+
+
+def product_tiles(stage: Stage, clock: Clock) -> int:
+    """DSPs of one product of a layer's inputs and its weights."""
+    facts = None if stage.resource else stage.facts
+    weight_bits = stage.weight_bits if facts is None else facts.used_bits
+    return dsp_tiles(stage.input_bits, weight_bits, clock.family)
 
 
 def kernel_dsp(stage: Stage) -> int:
@@ -142,7 +152,8 @@ def softmax_dsp(stage: Stage, tool: Tool) -> int:
     unfolded = 0 if softmax_folds(stage, tool) else UNFOLDED_TABLE_DSP
     if stage.multiplier == "fabric":
         return 0
-    return math.ceil(stage.in_channels / stage.reuse_factor) + unfolded
+    shared = stage.reuse_factor if stage.stream else 1  # an array's classes are all multiplied at once
+    return math.ceil(stage.in_channels / shared) + unfolded
 
 
 # BRAM ----------------------------------------------------------------------------------------
@@ -217,22 +228,28 @@ class FifoArea:
     ff: int
 
 
+NOTHING_BETWEEN = FifoArea(0, 0, 0)
+
+
 def fifo_area(depth: int, channels: int, bits: int, tool: Tool) -> FifoArea:
     """A stream of ``channels`` values of ``bits`` bits: Vivado HLS builds a FIFO per channel, Vitis HLS one wide.
 
-    BRAM is exact on the designs of the calibration (Vivado 2020.1, Vitis 2024.2 and 2025.2); LUT and
-    FF are means over the same designs (35 LUT a FIFO in Vivado, 60 LUT and 100 FF and more in Vitis).
+    BRAM is exact on the designs of the calibration (Vivado 2020.1, Vitis 2024.2 and 2025.2). LUT and FF are read
+    from the same designs and those of PokerML (none redistributable): in Vivado a shift register costs 12 LUTs
+    and one a bit, a BRAM FIFO 57 and 87 for each further block; in Vitis either costs 60 LUTs, a shift register
+    99 FFs and a BRAM FIFO 130 and 4 for each bit of its depth.
     """
     if depth < 1:
         return FifoArea(0, 0, 0)
     counters = math.ceil(math.log2(depth + 1))
     if tool.vitis:
-        deep = depth > SHIFT_REGISTER_DEPTH
-        return FifoArea(stream_brams(depth, channels * bits) if deep else 0, 60, 90 + 6 * counters)
+        if depth <= SHIFT_REGISTER_DEPTH:
+            return FifoArea(0, 60, 99)
+        return FifoArea(stream_brams(depth, channels * bits), 60, 130 + 4 * counters)
     if depth <= SHIFT_REGISTER_DEPTH:
-        return FifoArea(0, 35 * channels, (5 + (2 if depth > 4 else 0)) * channels)
-    registers = bits + 4 * counters - 8
-    return FifoArea(stream_brams(depth, bits) * channels, 35 * channels, registers * channels)
+        return FifoArea(0, (12 + bits) * channels, (5 + (2 if depth > 4 else 0)) * channels)
+    registers, blocks = bits + 4 * counters - 8, stream_brams(depth, bits)
+    return FifoArea(blocks * channels, (57 + 87 * (blocks - 1)) * channels, registers * channels)
 
 
 def stream_brams(depth: int, bits: int) -> int:
@@ -502,13 +519,15 @@ def resource_kernel_part(stage: Stage) -> Part:
         "accumulator_multiplexers": blocks * chosen,
         "input_multiplexers": input_choices * picked,
         "block_accum_bits": blocks * stage.accum_bits if not (above and steps > 2) else 0.0,
-        "accumulator_bits": float(accumulators),
+        "accumulator_bits": float(accumulators) if above else 0.0,
+        "accumulator_bits_below": 0.0 if above else float(accumulators),
         f"input_bits_{held}": float(inputs),
         "multipliers_without_dsp": float(no_dsp) * lut_multiplier(stage.weight_bits, stage.input_bits),
         f"one_{held}": 1.0,
     }
     ff = {
-        "accumulator_bits": float(accumulators),
+        "accumulator_bits": float(accumulators) if above else 0.0,
+        "accumulator_bits_below": 0.0 if above else float(accumulators),
         "block_bits_above": blocks * stage.accum_bits if above and steps > 2 else 0.0,
         "block_bits_two": blocks * stage.accum_bits if above and steps <= 2 else 0.0,
         "block_bits_below": 0.0 if above else float(blocks * stage.accum_bits),
@@ -563,7 +582,9 @@ def convolution_parts(stage: Stage, clock: Clock) -> tuple[Part, ...]:
         return (scaled(kernel, stage.parallel_outputs), parallel_selection(stage))
     outputs = float(stage.out_channels * stage.output_bits)
     window = float(stage.kernel_size * stage.in_channels * stage.input_bits)
-    loop = Part("stream_convolution", {"one": 1.0}, {"window_bits": window, "output_bits": outputs, "one": 1.0})
+    waits = stage.strategy == "latency" and kernel_cycles(stage, clock).interval > 1
+    registers = {"window_bits": window, "waiting_bits": window if waits else 0.0, "output_bits": outputs, "one": 1.0}
+    loop = Part("stream_convolution", {"one": 1.0}, registers)
     buffer = (line_buffer(stage),) if stage.kernel_size > 1 else ()
     return (kernel, *buffer, loop)
 
@@ -611,23 +632,26 @@ def pool_parts(stage: Stage, clock: Clock) -> tuple[Part, ...]:
 def activation_part(stage: Stage, clock: Clock) -> Part:
     """A comparison and a selection per element; rounding and saturation where the result type asks for them.
 
-    A streamed result is registered, except in Vivado HLS 2020; an array's operands are when the
-    layer takes a cycle.
+    A streamed result is registered, except in Vivado HLS 2020, and a loop counts its pixels. An array's
+    operands are registered when the layer takes a cycle, its result when the layer is a process of its own.
     """
     elements = stage.in_channels if stage.stream else stage.n_in
     careful = stage.output_saturates or stage.output_rounds
-    loop = 1.0 if stage.stream else 0.0
+    loop = float(stage.stream and stage.in_pixels > 1)
     lut = {
+        "elements": float(elements),
         "element_bits": float(elements * stage.input_bits),
         "rounded_bits": float(elements * (stage.input_bits + stage.output_bits)) if careful else 0.0,
-        "one": loop,
+        "loop": loop,
     }
     held = cycles_of(stage, clock).depth * (stage.input_bits + stage.output_bits)
-    registered = stage.stream and not new_vivado(clock)
+    registered = (stage.stream or stage.process) and not new_vivado(clock)
     ff = {
         "held_bits": 0.0 if stage.stream else float(elements * held),
         "result_bits": float(elements * stage.output_bits) if registered else 0.0,
-        "one": loop,
+        "counter_bits": loop * (stage.in_pixels + 1).bit_length(),
+        "loop": loop,
+        "one": 1.0 if stage.stream or stage.process else 0.0,
     }
     return Part("activation", lut, ff)
 
@@ -639,16 +663,25 @@ def table_part(stage: Stage) -> Part:
 
 
 def softmax_part(stage: Stage, clock: Clock) -> Part:
-    """Maximum tree, look-ups, sum tree, products; a run-time table adds a floating-point exponential."""
+    """Maximum tree, look-ups, sum tree, products, held in registers; a run-time table adds an exponential.
+
+    Sharing the tables (streams with RF) registers every class; otherwise each is held through the pipeline.
+    """
     classes = float(stage.in_channels)
     unfolded = 0.0 if softmax_folds(stage, clock.tool) else 1.0
-    shared = 1.0 if stage.stream and stage.reuse_factor > 1 else 0.0
+    shared = stage.stream and stage.reuse_factor > 1
+    in_luts = lut_multiplier(stage.table_bits, stage.table_bits) if stage.multiplier == "fabric" else 0.0
     lut = {
         "class_bits": classes * (stage.input_bits + stage.table_bits),
+        "multiplier_luts": classes * in_luts,
         "run_time_table": unfolded,
-        "shared_classes": shared * classes,
+        "streamed_classes": classes if stage.stream else 0.0,
     }
-    ff = {"class_bits": classes * stage.table_bits, "run_time_table": unfolded, "shared_classes": shared * classes}
+    ff = {
+        "held_bits": 0.0 if shared else classes * stage.table_bits * softmax_core(stage, clock),
+        "run_time_table": unfolded,
+        "shared_classes": classes if shared else 0.0,
+    }
     return Part("softmax", lut, ff)
 
 

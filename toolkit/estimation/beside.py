@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolkit.hls.reports import ModuleReport, VendorReports
+from toolkit.hls.reports import CsynthReport, ModuleReport, VendorReports
 from toolkit.records import Estimate, Figure, Graph, LayerEstimate, Source
 
 CSYNTH_QUANTITIES = ("dsp", "lut", "ff", "bram_18k", "uram")
@@ -81,13 +81,31 @@ def layer_rows(estimated: Estimate, reports: VendorReports, graph: Graph | None)
     """csynth figures of the modules that are layers."""
     if graph is None or reports.csynth is None:
         return
-    names = {int(layer.attributes["index"]): layer.name for layer in graph.layers if "index" in layer.attributes}
     layers = {layer.name: layer for layer in estimated.layers}
-    for module in reports.csynth.modules:
-        found = re.search(r"config(\d+)(?:_s)?(?:_U\d+)?$", module.name)
-        layer = layers.get(names.get(int(found.group(1)), "")) if found else None
-        if layer is not None:
-            yield from module_rows(layer.name, layer, module, layer.latency_cycles, layer.initiation_interval_cycles)
+    for name, module in layer_modules(reports.csynth, graph).items():
+        if (layer := layers.get(name)) is not None:
+            yield from module_rows(name, layer, module, layer.latency_cycles, layer.initiation_interval_cycles)
+
+
+def layer_modules(csynth: CsynthReport, graph: Graph) -> dict[str, ModuleReport]:
+    """The module of each layer that has one: by hls4ml's configuration number in its name.
+
+    A layer's function calls others of the same number (line buffer, kernel); the outermost is the one
+    that holds the most, since csynth counts what a module instantiates as its own.
+    """
+    names = {int(layer.attributes["index"]): layer.name for layer in graph.layers if "index" in layer.attributes}
+    found: dict[str, ModuleReport] = {}
+    for module in csynth.modules:
+        number = re.search(r"config(\d+)(?:_s)?(?:_U\d+)?$", module.name)
+        name = names.get(int(number[1])) if number else None
+        if name is not None and (name not in found or extent(module) > extent(found[name])):
+            found[name] = module
+    return found
+
+
+def extent(module: ModuleReport) -> tuple[int, int]:
+    """What orders a module and those it calls: cycles, then LUTs."""
+    return module.latency_max or 0, module.lut or 0
 
 
 def cycles(value: int, source: Source) -> Figure:

@@ -12,6 +12,7 @@ What ships is ``coefficients.json``; :func:`calibrate` refits it from a folder o
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from toolkit.estimation.stages import Stage
 from toolkit.store import digest, read_json, write_json
 
 Floats = npt.NDArray[np.float64]
+Names = npt.NDArray[np.str_]
 
 SHIPPED = Path(__file__).with_name("coefficients.json")
 SCHEMA = 1
@@ -40,7 +42,9 @@ ROBUST_ERROR = 0.15  # relative error from which a row's weight falls (Huber)
 ROBUST_ROUNDS = 4
 SMALLEST = 20.0  # errors below so many LUTs or FFs count as if of this many
 QUANTILES = (0.05, 0.95)
-FEW_ROWS = 20  # with fewer rows an interval covers every residual and a quarter more
+UNSEEN_BOUNDS = (0.5, 2.0)  # of measured over estimated where no residual exists
+FEW_NETWORKS = 20  # with fewer networks an interval is a prediction, not quantiles (see ``ratio_bounds``)
+TYPICAL_NETWORKS, TYPICAL_SPREAD = 3, 0.25  # weight and size of the spread that kinds of few networks are drawn to
 
 # What one unit of each feature costs where no report says otherwise: widths of adders and
 # multiplexers as csynth prints them, registers one per bit.
@@ -72,6 +76,7 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
             "input_multiplexers": 1.0,
             "block_accum_bits": 1.1,
             "accumulator_bits": 1.5,
+            "accumulator_bits_below": 1.0,
             "input_bits_outer": 2.0,
             "input_bits_dense": 2.0,
             "input_bits_window": 0.3,
@@ -87,9 +92,14 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
         "parallel_convolution": {"window_multiplexers": 1.0},
         "stream_pool": {"compare_bits": 2.5, "channels": 40.0, "row_bits": 2.5, "one": 500.0},
         "parallel_pool": {"compare_bits": 2.0, "average_bits": 1.45},
-        "activation": {"element_bits": 2.5, "rounded_bits": 2.2, "one": 40.0},
+        "activation": {"elements": 15.0, "element_bits": 1.4, "rounded_bits": 2.2, "loop": 100.0},
         "table": {"elements": 100.0, "one": 50.0},
-        "softmax": {"class_bits": 5.0, "run_time_table": 3300.0, "shared_classes": 150.0},
+        "softmax": {
+            "class_bits": 4.0,
+            "multiplier_luts": 1.0,
+            "run_time_table": 3200.0,
+            "streamed_classes": 100.0,
+        },
         "scale": {"element_bits": 2.7, "shared_bits": 1.2, "one": 10.0},
         "pad": {"channel_bits": 2.0, "one": 200.0},
         "merge": {"adder_bits": 1.4, "one": 60.0},
@@ -115,22 +125,23 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
         },
         "kernel_resource": {
             "accumulator_bits": 1.0,
+            "accumulator_bits_below": 1.0,
             "block_bits_above": 1.0,
             "block_bits_two": 0.5,
-            "block_bits_below": 1.5,
+            "block_bits_below": 1.0,
             "input_bits_dense": 2.5,
             "one": 107.0,
         },
         "kernel_distributed": {"da4ml_luts": 0.6, "output_bits": 1.0, "one": 20.0},
         "line_buffer": {"window_bits": 1.0, "one": 1.0},
-        "stream_convolution": {"window_bits": 1.2, "output_bits": 0.8, "one": 200.0},
+        "stream_convolution": {"window_bits": 1.0, "waiting_bits": 0.65, "output_bits": 1.0, "one": 170.0},
         "stream_dense": {"input_bits": 1.0, "output_bits": 0.5, "one": 20.0},
         "parallel_convolution": {"output_map_bits": 1.0, "window_bits": 1.0},
         "stream_pool": {"window_bits": 1.5, "channels": 20.0, "one": 60.0},
         "parallel_pool": {"input_register": 1.0, "output_bits": 1.0},
-        "activation": {"held_bits": 1.0, "result_bits": 1.0, "one": 15.0},
+        "activation": {"held_bits": 1.0, "result_bits": 1.0, "counter_bits": 1.0, "loop": 5.0, "one": 3.0},
         "table": {"elements": 25.0, "one": 10.0},
-        "softmax": {"class_bits": 2.0, "run_time_table": 1050.0, "shared_classes": 80.0},
+        "softmax": {"held_bits": 0.65, "run_time_table": 1020.0, "shared_classes": 107.0},
         "scale": {"element_bits": 1.0, "shared_bits": 1.0},
         "pad": {"one": 40.0},
         "merge": {"one": 30.0},
@@ -559,9 +570,14 @@ def residuals_of(judged: Sequence[Judged]) -> dict[str, Residual]:
     """Residuals by kind and class, by kind, and over everything."""
     groups: dict[str, list[Judged]] = {}
     for item in judged:
-        for key in (f"{item.kind}|{item.tool_class}", f"{item.kind}|any", f"{item.kind.split(' ')[0]}|any", "all|any"):
+        for key in residual_keys(item.kind, item.tool_class):
             groups.setdefault(f"{key}|{item.quantity}", []).append(item)
     return {key: residual_of(items) for key, items in sorted(groups.items())}
+
+
+def residual_keys(kind: str, class_name: str) -> tuple[str, ...]:
+    """Groups of layers that one belongs to, the nearest first."""
+    return f"{kind}|{class_name}", f"{kind}|any", f"{kind.split(' ')[0]}|any", "all|any"
 
 
 def unseen_residuals(samples: Sequence[Sample]) -> dict[str, Residual]:
@@ -585,29 +601,82 @@ def unseen_residuals(samples: Sequence[Sample]) -> dict[str, Residual]:
 
 
 def residual_of(items: Sequence[Judged]) -> Residual:
-    """Quantiles of measured / estimated; few rows widen them (see ``FEW_ROWS``)."""
-    ratios = np.array([ratio_of(item) for item in items])
-    low, high = (float(np.quantile(ratios, quantile)) for quantile in QUANTILES)
-    networks = len({item.network for item in items})
-    if networks < FEW_ROWS:
-        lowest, highest = float(ratios.min()), float(ratios.max())
-        more = 0.25 * max(abs(1 - lowest), abs(highest - 1)) + 0.02
-        low, high = max(lowest - more, 0.2 * lowest), highest + more
+    """Bounds of measured / estimated, and how often and how far estimates were off."""
+    networks = np.array([item.network for item in items])
+    low, high = ratio_bounds(np.array([ratio_of(item) for item in items]), networks, items[0].quantity)
     exact = float(np.mean([round(item.estimated) == item.measured for item in items]))
     errors = [abs(item.estimated - item.measured) / max(item.measured, 1.0) for item in items if item.measured > 0]
     return Residual(
-        low=float(f"{min(low, 1.0):.4g}"),
-        high=float(f"{max(high, 1.0):.4g}"),
+        low=float(f"{low:.4g}"),
+        high=float(f"{high:.4g}"),
         rows=len(items),
-        networks=networks,
+        networks=len(set(networks.tolist())),
         exact=float(f"{exact:.4g}"),
         error=float(f"{np.mean(errors) if errors else 0.0:.4g}"),
     )
 
 
+def ratio_bounds(ratios: Floats, networks: Names, quantity: str) -> tuple[float, float]:
+    """Bounds of measured / estimated for one more network, 1 between them.
+
+    With many networks they are quantiles. With few, LUT and FF get a prediction interval: Student's t on the
+    networks' mean squared logarithm, drawn towards what kinds with many rows show; counts and cycles, which a
+    rule gives and no fit, the whole range seen and a quarter more.
+    """
+    names = np.unique(networks)
+    if names.size >= FEW_NETWORKS:
+        low, high = (float(np.quantile(ratios, quantile)) for quantile in QUANTILES)
+        return min(low, 1.0), max(high, 1.0)
+    if quantity in FITTED:
+        squares = np.log(np.maximum(ratios, 1e-3)) ** 2
+        own = sum(float(squares[networks == name].mean()) for name in names)
+        degrees = names.size + TYPICAL_NETWORKS
+        spread = math.sqrt((own + TYPICAL_NETWORKS * TYPICAL_SPREAD**2) / degrees)
+        factor = math.exp((1.645 + 2.0 / degrees) * spread)  # t at 95 % to within 1 % from 4 degrees of freedom
+        return 1 / factor, factor
+    lowest, highest = float(ratios.min()), float(ratios.max())
+    more = 0.25 * max(abs(1 - lowest), abs(highest - 1)) + 0.02
+    return min(max(lowest - more, 0.2 * lowest), 1.0), max(highest + more, 1.0)
+
+
 def ratio_of(item: Judged) -> float:
     """Measured over estimated; counts of nothing compare as if one."""
     return (item.measured + 1.0) / (item.estimated + 1.0) if item.estimated < 10 else item.measured / item.estimated
+
+
+def interval(value: float, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Low and high of an estimate from bounds of measured over estimated, which :func:`ratio_of` defines."""
+    low, high = bounds
+    if value < 10:
+        return max((value + 1) * low - 1, 0.0), (value + 1) * high - 1
+    return value * low, value * high
+
+
+def inside_held_out(judged: Sequence[Judged]) -> list[bool]:
+    """Whether each measurement lies in the interval that the residuals of all other networks give its estimate."""
+    groups: dict[str, list[int]] = {}
+    for index, item in enumerate(judged):
+        for key in residual_keys(item.kind, item.tool_class):
+            groups.setdefault(f"{key}|{item.quantity}", []).append(index)
+    ratios = np.array([ratio_of(item) for item in judged])
+    networks = np.array([item.network for item in judged])
+    members = {key: np.array(found) for key, found in groups.items()}
+    known: dict[tuple[str, str], tuple[float, float] | None] = {}
+
+    def bounds(key: str, network: str) -> tuple[float, float] | None:
+        if (key, network) not in known:
+            others = members[key][networks[members[key]] != network]
+            quantity = key.rsplit("|", 1)[1]
+            known[key, network] = ratio_bounds(ratios[others], networks[others], quantity) if others.size else None
+        return known[key, network]
+
+    inside = []
+    for item in judged:
+        keys = (f"{key}|{item.quantity}" for key in residual_keys(item.kind, item.tool_class))
+        found = next((found for key in keys if (found := bounds(key, item.network)) is not None), UNSEEN_BOUNDS)
+        low, high = interval(round(item.estimated), found)
+        inside.append(low - 1e-9 <= item.measured <= high + 1e-9)
+    return inside
 
 
 # Ranges and provenance ---------------------------------------------------------------------------

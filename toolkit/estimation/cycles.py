@@ -18,8 +18,12 @@ from toolkit.estimation.weights import uses_dsp
 # A level of the adder tree and a multiplier, in ns, by family: the values that give the latency of the most
 # Latency kernels of the calibration (Vivado 2020.1 and Vitis 2024.2-2025.2 on UltraScale+, Vitis 2021.1 on
 # 7-series). Levels are ternary adders on UltraScale and later, two-input adders on 7-series.
-ADDER_NS = {"7series": 2.1, "ultrascale": 1.3, "ultrascale+": 1.08, "versal": 0.9}
+ADDER_NS = {"7series": 2.2, "ultrascale": 1.3, "ultrascale+": 1.06, "versal": 0.9}
 MULTIPLIER_NS = {"7series": 5.3, "ultrascale": 3.9, "ultrascale+": 3.35, "versal": 2.8}
+# A clock that a 7-series multiplier does not fit gives it whole registers: three where a DSP is fast, else one
+# (Vitis HLS 2021.1: usable 2.7 to 2.9 ns and 4.4 ns).
+FAST_DSP_NS = 3.5
+FAST_DSP_REGISTERS = 3
 # Cycles of a shared multiplier and the addition after it: in a DSP, and in LUTs.
 SHARED_PRODUCT = {"7series": (6, 2), "ultrascale": (1, 1), "ultrascale+": (1, 1), "versal": (1, 1)}
 
@@ -111,7 +115,8 @@ def shared_kernel(stage: Stage, clock: Clock, depth: int) -> Cycles:
         latency = max(depth, 1) + (1 if stage.outer else 0)
         return Cycles(latency, latency, min(stage.reuse_factor, latency + 1), depth)
     tail = SHARED_PRODUCT[clock.family][0 if product_uses_dsp(stage, stage.weight_bits) else 1]
-    latency = turns - 1 + tail + (1 if stage.outer else 0)
+    last = turns - 1 + tail if turns > 2 else 2  # a second turn of a few products ends within the tree
+    latency = max(depth, last) + (1 if stage.outer else 0)
     return Cycles(latency, latency, min(stage.reuse_factor, latency + 1), depth)
 
 
@@ -125,27 +130,33 @@ def tree_cycles(stage: Stage, clock: Clock) -> int:
 
     A constant of two signed digits, or a negative power of two, costs a level of its own.
     """
-    return math.floor(tree_ns(stage, clock) / clock.usable_ns)
+    if not needs_multiplier(stage):
+        shifted = stage.facts is not None and stage.facts.shifted
+        return math.floor((levels_ns(stage, clock) + shifted * ADDER_NS[clock.family]) / clock.usable_ns)
+    multiplier = MULTIPLIER_NS[clock.family]
+    if clock.family != "7series" or clock.usable_ns >= multiplier:
+        return math.floor((levels_ns(stage, clock) + multiplier) / clock.usable_ns)
+    fast_dsp = clock.usable_ns < FAST_DSP_NS and stage.multiplier != "fabric" and stage_uses_dsp(stage)
+    return (FAST_DSP_REGISTERS if fast_dsp else 1) + math.floor(levels_ns(stage, clock) / clock.usable_ns)
 
 
-def tree_ns(stage: Stage, clock: Clock) -> float:
-    """Delay of multiplier and adder tree in ns."""
-    facts, adder = stage.facts, adder_ns(clock)
-    terms = stage.n_in if facts is None else facts.longest
+def needs_multiplier(stage: Stage) -> bool:
+    """Whether a constant matrix has a product that is more than a shift-add."""
+    return stage.facts is None or stage.facts.multipliers > 0
+
+
+def stage_uses_dsp(stage: Stage) -> bool:
+    """Whether any of a constant matrix' products goes to a DSP."""
+    if stage.facts is None or stage.multiplier:
+        return product_uses_dsp(stage, stage.weight_bits - 1)
+    return stage.facts.dsp_multipliers(stage.input_bits) > 0
+
+
+def levels_ns(stage: Stage, clock: Clock) -> float:
+    """Delay of the levels of the largest adder tree, in ns."""
+    terms = stage.n_in if stage.facts is None else stage.facts.longest
     base = 2 if clock.family == "7series" else 3
-    delay = math.ceil(math.log(max(terms, 1), base) - 1e-9) * adder
-    if facts is None or facts.multipliers:
-        return delay + MULTIPLIER_NS[clock.family]
-    shifted = bool(facts.negated.any() or facts.added.any() or facts.subtracted.any())
-    return delay + (adder if shifted else 0.0)
-
-
-def adder_ns(clock: Clock) -> float:
-    """Time of one tree level; on 7-series a whole number of levels shares a cycle."""
-    level = ADDER_NS[clock.family]
-    if clock.family != "7series" or clock.usable_ns < level:
-        return level
-    return clock.usable_ns / math.floor(clock.usable_ns / level)
+    return math.ceil(math.log(max(terms, 1), base) - 1e-9) * ADDER_NS[clock.family]
 
 
 def parallel_convolution(stage: Stage, clock: Clock) -> Cycles:
@@ -221,7 +232,7 @@ def stream_dense(stage: Stage, clock: Clock) -> Cycles:
     """Packs read one by one, the kernel, one pack written (``nnet_dense_stream.h``)."""
     kernel = kernel_cycles(stage, clock)
     packs = stage.in_pixels
-    around = (packs + 2 + (1 if clock.tool.vitis else 0)) if packs > 1 else 2
+    around = (packs + 2 + (1 if clock.tool.vitis or stage.resource else 0)) if packs > 1 else 2
     return Cycles(kernel.low + around, kernel.high + around, kernel.high + around, kernel.high)
 
 
@@ -283,14 +294,16 @@ def softmax_folds(stage: Stage, tool: Tool) -> bool:
 
 
 def softmax_core(stage: Stage, clock: Clock) -> int:
-    """Latency of maximum tree, tables, sum tree and product for one pixel."""
-    base, level = {"7series": (24.0, 8.5)}.get(clock.family, (5.0, 4.0))
-    if stage.multiplier == "fabric":
-        base -= 6.0
-    if stage.operation == "argmax":
-        return math.ceil(math.log2(max(stage.in_channels, 2)))
+    """Latency of maximum tree, tables, sum tree and product for one pixel.
+
+    On 7-series tables and a DSP product are registers of their own, 6 cycles (3.4 on average without a DSP).
+    """
     levels = math.ceil(math.log2(max(stage.in_channels, 2)))
-    return max(1, round((base + level * levels) / clock.usable_ns))
+    if stage.operation == "argmax":
+        return levels
+    if clock.family == "7series":
+        return max(1, round((3.4 if stage.multiplier == "fabric" else 6.0) + 10.2 * levels / clock.usable_ns))
+    return max(1, round((5.0 + 4.0 * levels) / clock.usable_ns))
 
 
 def stream_softmax(stage: Stage, clock: Clock) -> Cycles:

@@ -17,11 +17,13 @@ import numpy as np
 
 from toolkit.config import EstimateConfig, HlsConfig
 from toolkit.errors import ConfigError
-from toolkit.estimation.area import Area, FifoArea, area_of, fifo_area
+from toolkit.estimation.area import NOTHING_BETWEEN, Area, FifoArea, area_of, fifo_area
+from toolkit.estimation.assembly import assembled
 from toolkit.estimation.calibration import (
     SHIPPED,
+    UNSEEN_BOUNDS,
     Calibration,
-    Residual,
+    interval,
     kind_key,
     load_calibration,
     nearest_residual,
@@ -30,7 +32,7 @@ from toolkit.estimation.calibration import (
     tool_class,
 )
 from toolkit.estimation.costs import Work, energy_figure, work_of
-from toolkit.estimation.cycles import Clock, Cycles, cycles_of, relu_ns
+from toolkit.estimation.cycles import Clock, Cycles, cycles_of
 from toolkit.estimation.dataflow import (
     Depths,
     Network,
@@ -50,7 +52,6 @@ from toolkit.records import Estimate, FifoEstimate, Figure, Graph, HlsProject, L
 
 UNITS = {"dsp": "DSP", "lut": "LUT", "ff": "FF", "bram_18k": "BRAM18K", "uram": "URAM"}
 DEFAULT_TOOL = {"Vitis": "vitis_hls 2023.2", "Vivado": "vivado_hls 2020.1"}
-UNSEEN_SPREAD = 2.0  # interval of a figure for which no residual exists: a factor of so much either way
 
 # vsynth (logic synthesis) over csynth: lowest, middle and highest of the designs of the calibration that have
 # both; 11 designs with Vivado HLS 2019.2-2020.1, none of them redistributable (PokerML, HLS4ML_VS_MANUAL,
@@ -162,7 +163,7 @@ def setting_of(hls: HlsConfig, config: EstimateConfig) -> Setting:
 
 def estimate_one(analysis: Analysis, setting: Setting) -> Estimate:
     """Estimate one configuration of an analysed network."""
-    stages = [varied(stage, analysis, setting.hls) for stage in analysis.stages]
+    stages = as_processes([varied(stage, analysis, setting.hls) for stage in analysis.stages], analysis)
     results = [
         layer_result(analysis, index, stage, setting)
         for index, stage in enumerate(stages)
@@ -236,12 +237,25 @@ def integer_kernel(name: str, analysis: Analysis) -> Integers | None:
     return kernels[name]
 
 
+def as_processes(stages: list[Stage], analysis: Analysis) -> list[Stage]:
+    """The stages, each marked as a process of its own where an io_parallel design is a dataflow."""
+    if analysis.config.io_type == "io_stream" or not any(stage.makes_dataflow for stage in stages):
+        return stages
+    marked = []
+    for index, stage in enumerate(stages):
+        key = ("process", index, stage.strategy, stage.reuse_factor)
+        if key not in analysis.memory:
+            analysis.memory[key] = replace(stage, process=True)
+        marked.append(analysis.memory[key])
+    return marked
+
+
 # Layers --------------------------------------------------------------------------------------
 
 
 def layer_result(analysis: Analysis, index: int, stage: Stage, setting: Setting) -> LayerResult:
     """One layer's estimate, remembered by what it depends on."""
-    key = (index, stage.strategy, stage.reuse_factor, setting.clock, setting.calibration.digest)
+    key = (index, stage.strategy, stage.reuse_factor, stage.process, setting.clock, setting.calibration.digest)
     found = analysis.memory.get(key)
     if found is None:
         cycles, area = cycles_of(stage, setting.clock), area_of(stage, setting.clock)
@@ -274,6 +288,13 @@ def layer_estimate(stage: Stage, cycles: Cycles, area: Area, work: Work, setting
     )
 
 
+# Single-image times measured on PYNQ-class boards, less the kernel.
+HOST_OVERHEAD = Figure(
+    845.0, "us", "model", 750.0, 940.0, "PYNQ-class boards: bare-metal AXI 0.75 ms, Python and DMA 0.94 ms an image"
+)
+BUSY = "of one image, only the pixels that complete a window paying for one (csynth counts all of them)"
+
+
 def layer_figures(stage: Stage, cycles: Cycles, work: Work) -> dict[str, Figure]:
     """Further figures of a layer: pipeline depth and, with weights, work and memory."""
     figures = {
@@ -281,6 +302,9 @@ def layer_figures(stage: Stage, cycles: Cycles, work: Work) -> dict[str, Figure]
         "depth_cycles": Figure(cycles.depth, "cycles", "model", note="from the last input of an output to that output"),
         "reuse_factor": Figure(stage.reuse_factor, "", "counted"),
     }
+    if stage.stream:
+        busy, _, _ = stage_profile(stage, cycles)
+        figures["busy_cycles"] = Figure(round(busy), "cycles", "model", note=BUSY)
     return figures | (work_figures(work) if work.macs else {})
 
 
@@ -307,19 +331,11 @@ class Spread:
 
     def figure(self, quantity: str, value: float, unit: str) -> Figure:
         """A figure of one quantity."""
-        low, high = interval(value, nearest_residual(self.calibration, self.kind, self.tool_class, quantity))
+        residual = nearest_residual(self.calibration, self.kind, self.tool_class, quantity)
+        low, high = interval(value, UNSEEN_BOUNDS if residual is None else (residual.low, residual.high))
         if self.stretched:
             low, high = value - 1.5 * (value - low), value + 1.5 * (high - value)
         return Figure(value, unit, "model", low=max(low, 0.0), high=high, note=self.calibration.label)
-
-
-def interval(value: float, residual: Residual | None) -> tuple[float, float]:
-    """Low and high of a value from residual ratios of measured over estimated."""
-    if residual is None:
-        return value / UNSEEN_SPREAD, value * UNSEEN_SPREAD
-    if value < 10:
-        return max((value + 1) * residual.low - 1, 0.0), (value + 1) * residual.high - 1
-    return value * residual.low, value * residual.high
 
 
 # Timing --------------------------------------------------------------------------------------
@@ -337,51 +353,13 @@ class Timing:
     notes: tuple[str, ...] = ()
     stalled: tuple[str, ...] = ()
     simulated: bool = False
+    between: FifoArea = NOTHING_BETWEEN  # what joins the layers of an io_parallel design
 
 
 def parallel_timing(results: Sequence[LayerResult], setting: Setting) -> Timing:
     """io_parallel: one pipeline when every layer is Latency or distributed arithmetic, else a dataflow of layers."""
-    if any(is_dataflow(result.stage) for result in results):
-        return dataflow_timing(results)
-    return pipeline_timing(results, setting)
-
-
-def is_dataflow(stage: Stage) -> bool:
-    """Whether hls4ml takes dataflow because of this layer (its pass ``pipeline_style``)."""
-    convolution = stage.kind in ("conv", "depthwise", "pointwise") and stage.partitions > 1
-    return convolution or (stage.strategy == "resource" and stage.kind in MATRIX_KINDS)
-
-
-def dataflow_timing(results: Sequence[LayerResult]) -> Timing:
-    """Layers hand whole arrays on: latencies add, the slowest decides the interval."""
-    latency = sum(result.cycles.high for result in results) + max(len(results) - 1, 0)
-    slowest = max((max(result.cycles.high, result.cycles.interval) for result in results), default=0)
-    alone = len(results) == 1
-    interval_cycles = results[0].cycles.interval if alone else slowest + 1
-    return Timing(latency, interval_cycles, latency, interval_cycles)
-
-
-def pipeline_timing(results: Sequence[LayerResult], setting: Setting) -> Timing:
-    """One pipeline: layers' latencies, a register at each call that does not chain, and one more at II 1.
-
-    Registers as in 18 designs of Vitis HLS 2021.1: a layer of latency above 0 adds one cycle, one of
-    latency 0 chains with its neighbour while the clock allows.
-    """
-    interval_cycles = max((result.cycles.interval for result in results), default=1)
-    if len(results) == 1:
-        return Timing(results[0].cycles.high, interval_cycles, results[0].cycles.high, interval_cycles)
-    total, chained = 0, 0.0
-    for result in results:
-        if result.cycles.high > 0:
-            total, chained = total + result.cycles.high + 1, 0.0
-            continue
-        delay = relu_ns(result.stage, setting.clock.family) if result.stage.kind not in MATRIX_KINDS else 3.0
-        chained += delay
-        if chained > setting.clock.usable_ns or setting.clock.family == "7series":
-            total, chained = total + 1, delay
-    if total:
-        total += 1 if interval_cycles == 1 else -1
-    return Timing(total, interval_cycles, total, interval_cycles)
+    made = assembled([(result.stage, result.cycles) for result in results], setting.clock)
+    return Timing(made.latency, made.interval, made.latency, made.interval, between=made.between)
 
 
 def stream_timing(
@@ -576,8 +554,8 @@ def total_work(results: Sequence[LayerResult], analysis: Analysis) -> Work:
 def design_resources(
     analysis: Analysis, results: Sequence[LayerResult], timing: Timing, setting: Setting
 ) -> dict[str, Figure]:
-    """Resources of the design: layers plus, in streams, FIFOs of the project's depths."""
-    fifos = fifo_resources(analysis, timing, setting)
+    """Resources of the design: layers plus what joins them (FIFOs of the project's depths, channels, registers)."""
+    fifos = fifo_resources(analysis, timing, setting) if timing.fifos else timing.between
     totals = {}
     for quantity in RESOURCES:
         parts = [getattr(result.estimate, quantity) for result in results]
@@ -699,6 +677,8 @@ def design_figures(
     if timing.simulated:
         saved = sum(fifo.default_bram_18k - fifo.needed_bram_18k for fifo in timing.fifos)
         figures["fifo_saving_bram_18k"] = Figure(saved, "BRAM18K", "model", note="needed depths against the project's")
+    if setting.device is not None and any(board.startswith("PYNQ") for board in setting.device.boards):
+        figures["host_overhead_us"] = HOST_OVERHEAD
     return figures | placed_figures(results, resources, setting)
 
 

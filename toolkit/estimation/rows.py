@@ -43,6 +43,14 @@ KIND_OF_ROW = {
     "batchnorm": "scale",
     "zeropad2d": "pad",
     "shift_line_buffer": "line_buffer",
+    # The kinds of stages by their own names, as rows of a user's reports spell them.
+    **{
+        name: name
+        for name in ("conv", "pointwise", "depthwise", "pool", "global_pool", "activation", "table", "scale", "pad")
+    },
+    **{name: name for name in ("merge", "clone", "copy", "resize", "repack", "quantize")},
+    **dict.fromkeys(("linear", "prelu", "thresholded_relu", "hard_sigmoid", "hard_tanh", "ternary_tanh"), "activation"),
+    **dict.fromkeys(("softplus", "softsign", "selu"), "table"),
     # hls4ml's own tests of one layer: the whole design is that layer.
     "pooling2d (whole test net)": "pool",
     "pooling1d (whole test net)": "pool",
@@ -145,7 +153,7 @@ def read_row(fields: Text, designs: Mapping[str, Text], folder: Path) -> Row | N
     return Row(
         id=fields["id"],
         network=design.get("model") or fields["design_id"],
-        stage=stage_of_row(fields, folder, alone="|" not in siblings),
+        stage=replace(stage_of_row(fields, folder, alone="|" not in siblings), process=is_process(fields, design)),
         tool=tool,
         family=family_of(part),
         part=part,
@@ -159,6 +167,12 @@ def read_row(fields: Text, designs: Mapping[str, Text], folder: Path) -> Row | N
         in_network="|" in siblings,
         fields=fields,
     )
+
+
+def is_process(fields: Text, design: Text) -> bool:
+    """Whether a row is a layer of an io_parallel design of several that hls4ml makes a dataflow: a Resource one."""
+    several, resource = "|" in design.get("layers", ""), design.get("strategy", "").lower() == "resource"
+    return several and resource and fields.get("io_type") == "io_parallel"
 
 
 def number(fields: Text, name: str, default: float) -> float:
@@ -188,6 +202,8 @@ def stage_of_row(fields: Text, folder: Path, *, alone: bool) -> Stage:
     weight = type_of(fields, "weight_precision", str(source))
     result = type_of(fields, "output_precision", str(source))
     accum = type_of(fields, "accum_precision", str(result))
+    if result.width_bits > accum.width_bits:  # the default, which hls4ml has replaced by the type it inferred
+        accum = result
     channels = whole(fields, "in_chan", whole(fields, "n_in", 1) if kind not in ("conv", "depthwise", "pool") else 1)
     in_height, in_width = whole(fields, "in_height", 1), whole(fields, "in_width", 1)
     stage = Stage(

@@ -116,6 +116,7 @@ class Stage:
     table_bits: int = 18
     copies: int = 1  # output streams of a clone, inputs of a merge
     outer: bool = True  # the stage's ports are those of the top function's only layer
+    process: bool = False  # a process of its own in an io_parallel dataflow
     multiplier: str = ""  # "dsp" or "fabric" when a config_op directive forces every multiplier there
     last_block_bits: int = -1
     da_lut: float = -1.0  # da4ml's LUT figure of this kernel under distributed_arithmetic
@@ -137,6 +138,11 @@ class Stage:
         return self.out_height * self.out_width
 
     @property
+    def out_elements(self) -> int:
+        """Elements of the result."""
+        return self.out_pixels * self.out_channels
+
+    @property
     def kernel_size(self) -> int:
         """Pixels under the kernel."""
         return self.kernel_height * self.kernel_width
@@ -152,6 +158,12 @@ class Stage:
     def resource(self) -> bool:
         """Whether weights sit in ROMs and multipliers are time-multiplexed."""
         return self.strategy == "resource" and self.reuse_factor > 1
+
+    @property
+    def makes_dataflow(self) -> bool:
+        """Whether hls4ml makes an io_parallel design a dataflow because of this layer (its pass ``pipeline_style``)."""
+        convolution = self.kind in ("conv", "depthwise", "pointwise") and self.partitions > 1
+        return convolution or (self.strategy == "resource" and self.kind in MATRIX_KINDS)
 
     @property
     def block_factor(self) -> int:

@@ -18,18 +18,22 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import ToolNotFound
+from toolkit.estimation.area import FifoArea, fifo_area
+from toolkit.estimation.assembly import assembled
 from toolkit.estimation.calibration import (
     Calibration,
     Judged,
     Sample,
+    inside_held_out,
     judge,
     leave_one_out,
+    released,
     sample_of,
     shipped_estimates,
     trustworthy,
 )
 from toolkit.estimation.dataflow import UNBOUNDED, Network, Process, process_of, simulate
-from toolkit.estimation.rows import Row, read_csv, read_rows
+from toolkit.estimation.rows import read_csv, read_rows
 from toolkit.estimation.stages import MATRIX_KINDS
 
 
@@ -49,35 +53,35 @@ class Score:
     within_one: float
     error: float  # mean absolute relative error over rows that measured more than 0
     worst: float
+    inside: float | None = None  # share of measurements inside the interval that the other networks' residuals give
     target: str = ""
     met: bool | None = None
 
 
 @dataclass(frozen=True)
 class DesignScore:
-    """A streamed design: csynth's latency and interval against the simulation's, in cycles."""
+    """One figure of a design of several layers: csynth's (its maximum for cycles) and the estimate.
+
+    ``remark`` says why the estimate may not be held against the design; empty otherwise.
+    """
 
     design: str
     tool: str
-    latency_measured: int
-    latency_estimated: int
-    interval_measured: int
-    interval_estimated: int
+    io_type: str
+    quantity: str
+    measured: float
+    estimated: float
+    remark: str = ""
 
     @property
-    def latency_error(self) -> float:
-        """Relative error of the latency."""
-        return self.latency_estimated / self.latency_measured - 1
-
-    @property
-    def interval_error(self) -> float:
-        """Relative error of the interval."""
-        return self.interval_estimated / self.interval_measured - 1
+    def error(self) -> float | None:
+        """Relative error; ``None`` where csynth says 0."""
+        return self.estimated / self.measured - 1 if self.measured else None
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores by kind of layer and quantity, our estimates first, others beside; streamed designs; remarks."""
+    """Scores by kind of layer and quantity, our estimates first, others beside; whole designs; remarks."""
 
     scores: tuple[Score, ...]
     designs: tuple[DesignScore, ...]
@@ -93,7 +97,8 @@ class Validation:
         """The whole report as plain text."""
         lines = [self.method, "", score_header(), *(score_line(score) for score in self.scores)]
         if self.designs:
-            lines += ["", "streamed designs (csynth, every pixel completing a window)", *map(design_line, self.designs)]
+            lines += ["", "whole designs: csynth -> estimate (csynth's cycles: every pixel completes a window)"]
+            lines += [*design_lines(self.designs), "", *design_summary(self.designs)]
         return "\n".join([*lines, "", *self.notes]) + "\n"
 
 
@@ -138,7 +143,8 @@ def validate(
     chosen = {sample.row.id for sample in samples if everything or trustworthy(sample)}
     seen = [sample for sample in samples if sample.row.id in chosen]
     kept = [item for item in judged if item.id in chosen]
-    scores = scores_of(kept, "toolkit") + scores_of(judge(seen, hls4ml_estimate, CHECKED_BY_FORMULA), "hls4ml")
+    scores = scores_of(kept, "toolkit", inside_held_out(kept))
+    scores += scores_of(judge(seen, hls4ml_estimate, CHECKED_BY_FORMULA), "hls4ml")
     if rule4ml:
         scores += scores_of(rule4ml_estimates(seen), "rule4ml")
     left_out = len(samples) - len(seen)
@@ -154,7 +160,7 @@ def validate(
         else f"estimated by {calibration.label}, nothing refitted"
     )
     order = sorted(scores, key=lambda score: (score.kind, score.quantity, score.method != "toolkit", score.method))
-    return Validation(tuple(order), design_scores(folder, rows), notes, method)
+    return Validation(tuple(order), design_scores(folder, samples, judged), notes, method)
 
 
 def missed(scores: Iterable[Score]) -> list[str]:
@@ -170,13 +176,21 @@ def missed(scores: Iterable[Score]) -> list[str]:
 # Scores ----------------------------------------------------------------------------------------
 
 
-def scores_of(judged: Sequence[Judged], method: str) -> list[Score]:
-    """Scores by kind of layer and quantity, and over all dense, all Latency and all Resource layers."""
-    groups: dict[tuple[str, str], list[Judged]] = {}
-    for item in judged:
+def scores_of(judged: Sequence[Judged], method: str, inside: Sequence[bool] = ()) -> list[Score]:
+    """Scores by kind of layer and quantity, and over all dense, all Latency and all Resource layers.
+
+    ``inside`` says of each item whether its measurement lies in the estimate's interval.
+    """
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, item in enumerate(judged):
         for kind in (item.kind, *wider_kinds(item.kind)):
-            groups.setdefault((kind, item.quantity), []).append(replace(item, kind=kind))
-    return [with_target(score_of(items, method)) for _, items in sorted(groups.items())]
+            groups.setdefault((kind, item.quantity), []).append(index)
+    found = []
+    for (kind, _), members in sorted(groups.items()):
+        score = score_of([replace(judged[index], kind=kind) for index in members], method)
+        share = float(np.mean([inside[index] for index in members])) if inside else None
+        found.append(with_target(replace(score, inside=share)))
+    return found
 
 
 def wider_kinds(kind: str) -> list[str]:
@@ -221,26 +235,54 @@ def score_header() -> str:
     """Column heads of the table."""
     return (
         f"{'kind':34} {'quantity':16} {'by':8} {'rows':>5} {'nets':>5} {'exact':>7} {'+-1':>7} "
-        f"{'error':>7} {'worst':>8}  target"
+        f"{'error':>7} {'worst':>8} {'inside':>7}  target"
     )
 
 
 def score_line(score: Score) -> str:
     """One line of the table."""
+    inside = "" if score.inside is None else f"{score.inside:.1%}"
     verdict = {True: "reached", False: "NOT reached", None: ""}[score.met]
     return (
         f"{score.kind:34} {score.quantity:16} {score.method:8} {score.rows:5d} {score.networks:5d} "
-        f"{score.exact:7.1%} {score.within_one:7.1%} {score.error:7.1%} {score.worst:8.1%}  {score.target} {verdict}"
+        f"{score.exact:7.1%} {score.within_one:7.1%} {score.error:7.1%} {score.worst:8.1%} {inside:>7}  "
+        f"{score.target} {verdict}"
     ).rstrip()
 
 
-def design_line(score: DesignScore) -> str:
-    """One line of the table of designs."""
-    return (
-        f"{score.design:34} {score.tool:18} latency {score.latency_measured:8d} -> {score.latency_estimated:8d} "
-        f"({score.latency_error:+.1%})  interval {score.interval_measured:8d} -> {score.interval_estimated:8d} "
-        f"({score.interval_error:+.1%})"
-    )
+def design_lines(scores: Sequence[DesignScore]) -> list[str]:
+    """A line for each design with all its figures."""
+    by_design: dict[str, list[DesignScore]] = {}
+    for score in scores:
+        by_design.setdefault(score.design, []).append(score)
+    return [
+        f"{name:34} {members[0].tool:18} {members[0].io_type:12} {', '.join(map(design_figure, members))}"
+        + (f"  ({members[0].remark})" if members[0].remark else "")
+        for name, members in by_design.items()
+    ]
+
+
+def design_figure(score: DesignScore) -> str:
+    """One figure of a design as text."""
+    error = "" if score.error is None else f" ({score.error:+.1%})"
+    return f"{score.quantity.removesuffix('_cycles')} {score.measured:.0f} -> {score.estimated:.0f}{error}"
+
+
+def design_summary(scores: Sequence[DesignScore]) -> list[str]:
+    """Mean absolute errors by io type and quantity over the designs without a remark."""
+    groups: dict[tuple[str, str], list[DesignScore]] = {}
+    for score in scores:
+        if not score.remark:
+            groups.setdefault((score.io_type, score.quantity), []).append(score)
+    return [design_summary_line(io_type, quantity, members) for (io_type, quantity), members in sorted(groups.items())]
+
+
+def design_summary_line(io_type: str, quantity: str, scores: Sequence[DesignScore]) -> str:
+    """One line of the summary of designs."""
+    errors = [abs(score.error) for score in scores if score.error is not None]
+    exact = sum(round(score.estimated) == score.measured for score in scores)
+    text = f"mean error {np.mean(errors):6.1%}, largest {max(errors):6.1%}" if errors else "nothing measured above 0"
+    return f"{'designs ' + io_type:34} {quantity:16} {len(scores):3d} designs, {exact:3d} exact, {text}"
 
 
 # Other formulas ---------------------------------------------------------------------------------
@@ -350,46 +392,92 @@ def looked_up(figures: Mapping[str, float]) -> Callable[[Sample, str], float | N
     return answer
 
 
-# Streamed designs ---------------------------------------------------------------------------------
+# Whole designs ------------------------------------------------------------------------------------
+
+COLUMN_OF = {"latency_cycles": "latency_max_cycles", "interval_cycles": "ii_max"}  # in designs.csv, else the same
+SUMMED = ("dsp", "bram_18k", "lut", "ff")
 
 
-def design_scores(folder: Path, rows: Sequence[Row]) -> tuple[DesignScore, ...]:
-    """Every streamed design whose layers are all in the folder, as a chain, simulated as csynth counts."""
-    members: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        if row.role == "layer" and row.stage.stream:
-            members.setdefault(row.design, {})[row.stage.name] = row
-    scores = (design_score(fields, members.get(fields["id"], {})) for fields in read_csv(folder / "designs.csv"))
-    return tuple(score for score in scores if score is not None)
+def design_scores(folder: Path, samples: Sequence[Sample], judged: Sequence[Judged]) -> tuple[DesignScore, ...]:
+    """Every design of several layers that are all in the folder, put together from the estimates of its layers."""
+    estimates = {(item.id, item.quantity): item.estimated for item in judged}
+    members: dict[str, dict[str, Sample]] = {}
+    for sample in samples:
+        if sample.row.role == "layer" and sample.row.in_network:
+            members.setdefault(sample.row.design, {})[sample.row.stage.name] = sample
+    found: list[DesignScore] = []
+    for fields in read_csv(folder / "designs.csv"):
+        layers = design_layers(fields, members.get(fields["id"], {}))
+        if layers:
+            found += score_design(fields, layers, estimates)
+    return tuple(found)
 
 
-def design_score(fields: Mapping[str, str], members: Mapping[str, Row]) -> DesignScore | None:
-    """One design; ``None`` when a layer is missing, the layers are no chain, or the report has no latency."""
-    order = [part.split(":")[0].strip() for part in fields.get("layers", "").split("|")]
-    names = [name for name in order if not name.endswith("quantize")]
-    if len(names) < 2 or any(name not in members for name in names) or not fields.get("latency_max_cycles"):
-        return None
-    network = chain([members[name] for name in names])
+def design_layers(fields: Mapping[str, str], members: Mapping[str, Sample]) -> list[Sample]:
+    """The layers of a design in its order; empty when one is missing (quantizers of HGQ are none of their own)."""
+    named = [part.strip() for part in fields.get("layers", "").split("|")]
+    names = [part.split(":")[0] for part in named if not part.endswith(("quantize", "quantizer"))]
+    return [members[name] for name in names] if len(names) > 1 and all(name in members for name in names) else []
+
+
+def score_design(
+    fields: Mapping[str, str], layers: Sequence[Sample], estimates: Mapping[tuple[str, str], float]
+) -> list[DesignScore]:
+    """The figures of one design that its report gives and its layers' estimates make up."""
+    timing = design_cycles(layers)
+    joined = between(layers)
+    found = dict(timing)
+    for quantity in SUMMED:
+        parts = [estimates.get((layer.row.id, quantity)) for layer in layers]
+        if None not in parts:
+            found[quantity] = sum(part for part in parts if part is not None) + getattr(joined, quantity, 0)
+    stage, row = layers[0].row.stage, layers[0].row
+    return [
+        DesignScore(fields["id"], str(row.tool), stage.io_type, name, float(fields[column]), value, remark_of(layers))
+        for name, value in found.items()
+        if fields.get(column := COLUMN_OF.get(name, name))
+    ]
+
+
+def remark_of(layers: Sequence[Sample]) -> str:
+    """Why the estimate of a design made of these layers says little: what its rows leave out."""
+    network = layers[0].row.network.lower()
+    if not all(released(layer.row) for layer in layers):
+        return "development branch of hls4ml"
+    if "hgq" in network:
+        return "a width per input, which the rows do not say"
+    return "" if all(map(trustworthy, layers)) else "weights unknown"
+
+
+def design_cycles(layers: Sequence[Sample]) -> dict[str, float]:
+    """Latency and interval of a design; empty for streams that are no chain."""
+    if not layers[0].row.stage.stream:
+        made = assembled([(layer.row.stage, layer.cycles) for layer in layers], layers[0].clock)
+        return {"latency_cycles": made.latency, "interval_cycles": made.interval}
+    network = chain(layers)
     if network is None:
-        return None
+        return {}
     run = simulate(network)
-    return DesignScore(
-        design=fields["id"],
-        tool=str(members[names[0]].tool),
-        latency_measured=int(float(fields["latency_max_cycles"])),
-        latency_estimated=run.latency_cycles,
-        interval_measured=int(float(fields["ii_max"])),
-        interval_estimated=run.interval_cycles,
-    )
+    return {"latency_cycles": run.latency_cycles, "interval_cycles": run.interval_cycles}
 
 
-def chain(rows: Sequence[Row]) -> Network | None:
-    """Rows as a chain of processes with unbounded FIFOs; ``None`` when token counts do not match."""
+def between(layers: Sequence[Sample]) -> FifoArea:
+    """What joins the layers: FIFOs as deep as their producer's map, or channels and registers of arrays."""
+    clock = layers[0].clock
+    if not layers[0].row.stage.stream:
+        return assembled([(layer.row.stage, layer.cycles) for layer in layers], clock).between
+    stages = [layer.row.stage for layer in layers[:-1]]
+    areas = [fifo_area(one.out_pixels, one.out_channels, one.output_bits, clock.tool) for one in stages]
+    return FifoArea(*(sum(getattr(area, name) for area in areas) for name in ("bram_18k", "lut", "ff")))
+
+
+def chain(layers: Sequence[Sample]) -> Network | None:
+    """Layers as a chain of processes with unbounded FIFOs; ``None`` when token counts do not match."""
     processes: list[Process] = []
-    for position, row in enumerate(rows):
+    for position, layer in enumerate(layers):
         ends = (f"stream{position}",), (f"stream{position + 1}",)
-        processes.append(process_of(row.stage, sample_of(row).clock, *ends, worst=True))
+        processes.append(process_of(layer.row.stage, layer.clock, *ends, worst=True))
     if any(before.writes.sum() != after.reads.sum() for before, after in pairwise(processes)):
         return None
-    depths = {f"stream{position}": UNBOUNDED for position in range(1, len(rows))}
-    return Network(tuple(processes), depths, {"stream0": int(processes[0].reads.sum())}, (f"stream{len(rows)}",))
+    depths = {f"stream{position}": UNBOUNDED for position in range(1, len(layers))}
+    return Network(tuple(processes), depths, {"stream0": int(processes[0].reads.sum())}, (f"stream{len(layers)}",))

@@ -61,6 +61,11 @@ class WeightFacts:
         """Distinct constants that need a multiplier."""
         return int(self.multiplied.sum())
 
+    @cached_property
+    def shifted(self) -> bool:
+        """Whether any constant is more than a plain shift: negated, or of two digits."""
+        return bool(self.negated.any() or self.added.any() or self.subtracted.any())
+
     def dsp_multipliers(self, input_bits: int) -> int:
         """How many of the multipliers go to DSPs for inputs of this width."""
         return int(self.multiplied[dsp_widths(input_bits)].sum())
@@ -77,6 +82,29 @@ def dsp_widths(input_bits: int) -> npt.NDArray[np.bool_]:
 def uses_dsp(first_bits: int, second_bits: int) -> bool:
     """Whether a multiplier of two operands of these widths uses a DSP."""
     return max(first_bits, second_bits) >= DSP_WIDER_BITS and min(first_bits, second_bits) >= DSP_NARROWER_BITS
+
+
+DSP_OPERANDS = {"7series": (25, 18), "ultrascale": (27, 18), "ultrascale+": (27, 18), "versal": (27, 24)}
+
+
+def dsp_tiles(first_bits: int, second_bits: int, family: str) -> int:
+    """DSPs that one product takes: 1 while the operands fit its multiplier, else a tile per pair of their parts.
+
+    Sizes are those of DSP48E1 (UG479), DSP48E2 (UG579) and DSP58 (AM004), one bit of each a sign. 32-bit inputs
+    times 20-bit constants take 2, as the depthwise convolution of hls4ml's own tests does in Vivado HLS 2020.1.
+
+    >>> dsp_tiles(16, 16, "ultrascale+"), dsp_tiles(32, 20, "ultrascale+"), dsp_tiles(32, 32, "7series")
+    (1, 2, 4)
+    """
+    wide, narrow = DSP_OPERANDS[family]
+    return min(
+        parts(first_bits, wide) * parts(second_bits, narrow), parts(first_bits, narrow) * parts(second_bits, wide)
+    )
+
+
+def parts(bits: int, width: int) -> int:
+    """Pieces of an operand for a multiplier input of that width."""
+    return max(1, -(-(bits - 1) // (width - 1)))
 
 
 def weight_facts(kernel: Integers, bias: Integers | None = None, *, separate: bool = False) -> WeightFacts:
