@@ -8,6 +8,7 @@ the next convolution or dense layer, which loses the weights of that input. What
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,7 +59,8 @@ def empty_channels(node: Node) -> Array:
     binary = quantizer_of(node.config, "kernel_quantizer").get("class_name") == "binary"  # has no zero
     if node.kind not in PRODUCTS or binary or not is_plain(node):
         return np.zeros(channels, bool)
-    return ~np.any([weight.reshape(-1, channels).any(axis=0) for weight in node.weights], axis=0)
+    used = np.stack([weight.reshape(-1, channels).any(axis=0) for weight in node.weights])
+    return np.asarray(~used.any(axis=0))
 
 
 def is_plain(node: Node) -> bool:
@@ -93,8 +95,8 @@ def spared(network: Network, node: Node, source: Node, empty: Array) -> Array:
             plain = node.config.get("groups", 1) == 1 and node.config.get("mask") is None
             return empty if plain else np.zeros_like(empty)
         case "Flatten":
-            copies = int(np.prod(source.shape[:-1]))
-            return unread(network, node, np.tile(empty, copies)).reshape(copies, -1).all(axis=0)
+            copies = math.prod(size or 1 for size in source.shape[:-1])
+            return np.asarray(unread(network, node, np.tile(empty, copies)).reshape(copies, -1).all(axis=0))
         case kind if kind in DEPTHWISE and is_plain(node):
             bias = node.weights[1] if len(node.weights) > 1 else np.zeros(empty.size)
             return unread(network, node, empty & (bias == 0))
@@ -122,7 +124,7 @@ def shrunk(network: Network, empty: Mapping[str, Array]) -> Network:
         if source is not None and node.kind in PRODUCTS:
             node = smaller_product(node, source, channels)
         elif source is not None and len(node.inputs) == 1 and not source.all():
-            channels = np.tile(source, node.shape[-1] // source.size) if node.kind == "Flatten" else source
+            channels = np.tile(source, channels.size // source.size) if node.kind == "Flatten" else source
             node = smaller_channels(node, source)
         kept[node.name] = channels
         nodes.append(node)
