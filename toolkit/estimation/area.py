@@ -511,7 +511,7 @@ def resource_kernel_part(stage: Stage) -> Part:
     accumulators, inputs = stage.n_out * stage.accum_bits, stage.n_in * stage.input_bits
     above = factor > stage.n_in
     chosen = multiplexer_lut_per_bit(stage.n_out) * stage.accum_bits if above and steps > 2 else 0.0
-    picked = 0.0 if above else 0.275 * factor * stage.input_bits
+    picked = 0.0 if above else 0.5 * factor * stage.input_bits
     input_choices = 1 if factor == stage.n_in else blocks
     no_dsp = blocks - resource_dsp(stage)
     held = "outer" if stage.outer else ("dense" if stage.kind == "dense" else "window")

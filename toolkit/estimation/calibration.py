@@ -37,7 +37,7 @@ SHIPPED = Path(__file__).with_name("coefficients.json")
 SCHEMA = 1
 FITTED = ("lut", "ff")
 CHECKED = ("latency_cycles", "interval_cycles", "dsp", "bram_18k", "lut", "ff")
-PRIOR_WEIGHT = 0.01  # a coefficient twice its prior weighs as much as one row with an error of 10 %
+PRIOR_WEIGHT = 0.1  # a coefficient twice its prior weighs as much as one row with an error of 32 %
 ROBUST_ERROR = 0.15  # relative error from which a row's weight falls (Huber)
 ROBUST_ROUNDS = 4
 SMALLEST = 20.0  # errors below so many LUTs or FFs count as if of this many
@@ -108,10 +108,10 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
     "ff": {
         "kernel_constant": {
             "input_register": 1.0,
-            "output_bits": 0.1,
-            "cut_dsp_bits": 0.19,
-            "cut_lut_bits": 0.1,
-            "later_cut_bits": 0.35,
+            "output_bits": 0.3,
+            "cut_dsp_bits": 0.2,
+            "cut_lut_bits": 0.09,
+            "later_cut_bits": 0.7,
             "folded_output_bits": 1.0,
             "folded_cut_dsp_bits": 0.5,
             "folded_cut_lut_bits": 0.05,
@@ -137,7 +137,7 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
         "stream_convolution": {"window_bits": 1.0, "waiting_bits": 0.65, "output_bits": 1.0, "one": 170.0},
         "stream_dense": {"input_bits": 1.0, "output_bits": 0.5, "one": 20.0},
         "parallel_convolution": {"output_map_bits": 1.0, "window_bits": 1.0},
-        "stream_pool": {"window_bits": 1.5, "channels": 20.0, "one": 60.0},
+        "stream_pool": {"window_bits": 1.0, "channels": 60.0, "one": 200.0},
         "parallel_pool": {"input_register": 1.0, "output_bits": 1.0},
         "activation": {"held_bits": 1.0, "result_bits": 1.0, "counter_bits": 1.0, "loop": 5.0, "one": 3.0},
         "table": {"elements": 25.0, "one": 10.0},

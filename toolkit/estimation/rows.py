@@ -202,8 +202,6 @@ def stage_of_row(fields: Text, folder: Path, *, alone: bool) -> Stage:
     weight = type_of(fields, "weight_precision", str(source))
     result = type_of(fields, "output_precision", str(source))
     accum = type_of(fields, "accum_precision", str(result))
-    if result.width_bits > accum.width_bits:  # the default, which hls4ml has replaced by the type it inferred
-        accum = result
     channels = whole(fields, "in_chan", whole(fields, "n_in", 1) if kind not in ("conv", "depthwise", "pool") else 1)
     in_height, in_width = whole(fields, "in_height", 1), whole(fields, "in_width", 1)
     stage = Stage(
