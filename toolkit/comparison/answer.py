@@ -154,7 +154,8 @@ def choice_sentence(comparison: Comparison, designs: Sequence[Implementation]) -
     what = {"lut": "fewest LUT", "weight_bytes": "least weight memory", "latency_us": "lowest latency"}[key]
     if len(close) == 1:
         return f"Only {cheap.name} stays {near}, with {said(cheap, key)}."
-    fit = "fit and stay" if any(row.facts.get("fits") == "no" for row in judged) else "stay"
+    chosen_to_fit = any(row.facts.get("fits") == "no" for row in judged if row not in close)
+    fit = "fit and stay" if chosen_to_fit else "stay"
     count = f"All {fit}" if len(close) == len(judged) else f"{len(close)} {fit}"
     return f"{count} {near}; of these {cheap.name} takes the {what}: {said(cheap, key)}{saving(cheap, top, key)}."
 
@@ -277,9 +278,10 @@ def among(comparison: Comparison, designs: Sequence[Implementation]) -> str:
     if not accurate(comparison, designs):
         return f"Costs are those of the most accurate design; none is within {CLOSE * 100:g} percentage point of float."
     near = f"within {CLOSE * 100:g} percentage point of float"
+    fitting = all(row.facts.get("fits") == "yes" for row in costs)
     if len(costs) == 1:
-        return f"Costs are those of the one design that fits and stays {near}."
-    return f"Costs: the best of the {len(costs)} designs that fit and stay {near}."
+        return f"Costs are those of the one design that {'fits and ' if fitting else ''}stays {near}."
+    return f"Costs: the best of the {len(costs)} designs that {'fit and ' if fitting else ''}stay {near}."
 
 
 def card(label: str, key: str, row: Implementation) -> Card:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from toolkit.comparison.columns import BY_KEY, COLUMNS, FRONTS, Column, goodness
@@ -53,8 +54,12 @@ class Comparison:
         mine, theirs = row.figures.get(key), self.row(self.reference).figures.get(key)
         return mine.value / theirs.value if mine and theirs and theirs.value else None
 
-    def fronts(self) -> dict[str, tuple[str, ...]]:
+    def fronts(self) -> Mapping[str, tuple[str, ...]]:
         """Names on each Pareto front of ``FRONTS`` (accuracy against latency, LUT, energy), cheapest first."""
+        return self._fronts
+
+    @cached_property
+    def _fronts(self) -> Mapping[str, tuple[str, ...]]:
         return {name: pareto(self.rows, x, y) for name, (x, y) in FRONTS.items()}
 
     def to_frame(self) -> pandas.DataFrame:

@@ -108,6 +108,7 @@ def finished(chart: Any, width: int, height: int) -> dict[str, Any]:
                 "labelFontSize": 11,
                 "titleFontSize": 12,
                 "titleFontWeight": 500,
+                "titlePadding": 9,
                 "gridColor": "#8a8f9833",
                 "domainColor": "#8a8f98",
                 "tickColor": "#8a8f98",
@@ -118,7 +119,7 @@ def finished(chart: Any, width: int, height: int) -> dict[str, Any]:
             view={"stroke": None},
             text={"color": "#444b55"},
         )
-        .to_dict()
+        .to_dict(validate=False)  # takes longer than drawing
     )
     return spec
 

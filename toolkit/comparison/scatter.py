@@ -272,15 +272,21 @@ def unfraction(share: float, domain_: tuple[float, float], log: bool) -> float:
     return low * (high / low) ** share if log else low + share * (high - low)
 
 
+def is_quantized(value: dict[str, Any]) -> bool:
+    """Whether a point is a QKeras model that was not made a design."""
+    return bool(value["family"] == FAMILY_NAMES["model"] and value["x"] < 32)
+
+
 def bits(comparison: Comparison, width: int) -> Chart | None:
     """Accuracy against weight width, float as a line."""
     import altair as alt
 
     everything = points(comparison, "weight_bits", "accuracy")
-    values = [value for value in everything if value["x"] < 32 and value["family"] != "baseline"]
+    design = FAMILY_NAMES["fpga"]
+    values = [value for value in everything if value["family"] == design or is_quantized(value)]
     if not values:
         return None
-    floats = [value for value in everything if value["x"] >= 32][:1]
+    floats = [value for value in everything if value["family"] != design and value["x"] >= 32][:1]
     height = HEIGHT
     x_domain = (0.0, max(value["x"] for value in values) + 1.0)
     y_domain = percent_domain(heights(values) + [value["y"] for value in floats])
