@@ -521,7 +521,7 @@ def resource_kernel_part(stage: Stage) -> Part:
         "block_accum_bits": blocks * stage.accum_bits if not (above and steps > 2) else 0.0,
         "accumulator_bits": float(accumulators) if above else 0.0,
         "accumulator_bits_below": 0.0 if above else float(accumulators),
-        f"input_bits_{held}": float(inputs),
+        "input_bits_window" if held == "window" else "input_bits": float(inputs),
         "multipliers_without_dsp": float(no_dsp) * lut_multiplier(stage.weight_bits, stage.input_bits),
         f"one_{held}": 1.0,
     }
