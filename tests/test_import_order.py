@@ -11,8 +11,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "toolkit"
 ORDER = [
-    *("errors", "process", "precision", "config", "records", "store", "data", "zoo", "training", "hls", "emulation"),
-    *("estimation", "baselines", "comparison", "doctor", "pipeline", "sweep", "pytest_plugin", "cli", "__main__"),
+    *("errors", "process", "quiet", "precision", "config", "records", "store", "data", "zoo", "training", "hls"),
+    *("emulation", "estimation", "baselines", "comparison", "doctor", "pipeline", "sweep", "pytest_plugin", "cli"),
+    "__main__",
 ]
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toolkit.errors import ConfigError, ToolkitError
+from toolkit.quiet import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -86,24 +87,6 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
     if outcome == 130:  # which newer typers return for Ctrl-C
         return fail("interrupted; what was finished is kept, the same command continues", 130)
     return outcome if isinstance(outcome, int) else 0
-
-
-def start_tensorflow() -> None:
-    """Import TensorFlow without the lines it writes past Python's standard error while it looks for GPUs."""
-    if "tensorflow" in sys.modules:
-        return
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import tensorflow as tf
-
-        tf.config.list_physical_devices("GPU")
-        tf.get_logger().setLevel("ERROR")
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def fail(message: str, code: int) -> int:

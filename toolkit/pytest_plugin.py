@@ -293,6 +293,7 @@ def cached_project(source: Any, config: HlsConfig | None) -> HlsProject:
     from toolkit.config import HlsConfig
     from toolkit.hls.folder import open_project
     from toolkit.hls.project import load_project, write_project
+    from toolkit.quiet import start_tensorflow
     from toolkit.records import HlsProject
     from toolkit.store import artifact, digest, package_versions
 
@@ -307,6 +308,7 @@ def cached_project(source: Any, config: HlsConfig | None) -> HlsProject:
     key = digest("pytest", model_digest(source), wanted, package_versions())
     with artifact("projects", key) as folder:
         if not folder.complete:
+            start_tensorflow()
             write_project(source, wanted, folder / "project")
     return load_project(folder / "project")
 

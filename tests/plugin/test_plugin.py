@@ -62,8 +62,9 @@ def suite(pytester: pytest.Pytester, models: Path) -> pytest.Pytester:
 
 
 def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    """pytest in this process, with the plugin as its entry point brings it."""
-    return suite.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+    """pytest in this process, with the plugin as its entry point brings it; toolkit is imported here already."""
+    imported = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+    return suite.runpytest_inprocess("-p", "no:cacheprovider", *arguments, *imported)
 
 
 def golden_with(suite: pytest.Pytester, project: str = "other", change: float = 0.0) -> Path:

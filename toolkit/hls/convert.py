@@ -113,7 +113,7 @@ def captured(log: io.StringIO) -> Iterator[None]:
             yield
     except ToolkitError:
         raise
-    except MemoryError:
+    except (MemoryError, OSError):  # not the model's fault
         raise
     except Exception as error:
         raise HlsError(f"hls4ml could not convert the model: {type(error).__name__}: {error}{tail(log)}") from error

@@ -59,8 +59,15 @@ def write_project(model: Any, config: HlsConfig, path: str | Path, *, inputs: An
             write_manifest(folder, config, conversion.graph, TOP, conversion.notes)
             keep_files(final, folder)
     except OSError as error:
-        raise StoreError(f"the project cannot be written to {final}: {error}") from error
+        raise StoreError(f"the project cannot be written to {final}: {first_reason(error)}") from error
     return load_project(final)
+
+
+def first_reason(error: OSError) -> str:
+    """Why a file could not be written; of the many that copying a folder collects, the first."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        return str(error.args[0][0][-1])
+    return str(error)
 
 
 def check_config(config: HlsConfig) -> None:
