@@ -15,7 +15,7 @@ from stage_records import CLASSES, baseline, check, estimate, evaluation, fpga, 
 from toolkit.comparison import compare, implementation_from, judge
 from toolkit.comparison.compare import dominates, pareto
 from toolkit.config import HlsConfig
-from toolkit.errors import ComparisonError
+from toolkit.errors import ComparisonError, ConfigError
 from toolkit.hls.reports import CsynthReport, ModuleReport, UtilizationReport, VendorReports
 from toolkit.records import Dataset, Figure, Graph, HlsProject, Implementation, Layer, Tensor, Weight
 
@@ -189,7 +189,7 @@ class TestRefusals:
             implementation_from(evaluation(0.9, "csim"), evaluation(0.9, "emulation", digest="other"))
 
     def test_unknown_reference_names_the_nearest(self) -> None:
-        with pytest.raises(ComparisonError, match='did you mean "keras float32"'):
+        with pytest.raises(ConfigError, match='did you mean "keras float32"'):
             compare(mixed(), reference="keras flaot32")
 
 

@@ -71,7 +71,7 @@ FRONTS = {
 
 # Short tags that stand beside every figure, and what they mean.
 SOURCE_MEANING = {
-    "measured": "measured on the machine named under Environment",
+    "measured": "measured on the machine that the environment of its record names",
     "csim": "computed by the compiled HLS C++ (bit-accurate)",
     "emulation": "computed by the bit-exact emulator of the HLS project",
     "csynth": "reported by high-level synthesis, before placement",

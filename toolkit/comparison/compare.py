@@ -38,8 +38,8 @@ class Comparison:
     facts: Mapping[str, str] = field(default_factory=dict)  # dataset, command, design file, ...
 
     def row(self, name: str) -> Implementation:
-        """The row of that name; raises ``ComparisonError`` naming the nearest."""
-        choose("row", name, [row.name for row in self.rows], ComparisonError)
+        """The row of that name; raises ``ConfigError`` naming the nearest."""
+        choose("row", name, [row.name for row in self.rows])
         return next(row for row in self.rows if row.name == name)
 
     def columns(self) -> tuple[Column, ...]:
@@ -89,7 +89,8 @@ def compare(
     With ``dataset``, emulators are run on its test images and csim libraries on the first ``count``
     of them (default all) and judged, against ``float_model`` (default: the float training in ``records``)
     for agreement. ``reference`` names the row that ratios are against (default: the first float
-    baseline or model). Raises ``ComparisonError`` when test sets differ or a join is ambiguous.
+    baseline or model). Raises ``ComparisonError`` when test sets differ or a join is ambiguous, and
+    ``ConfigError`` for a reference that is no row.
     """
     groups = grouped(records)
     if dataset is not None:
@@ -99,7 +100,7 @@ def compare(
     test_digest = same_test_set(rows)
     chosen = reference or default_reference(rows)
     if chosen is not None:
-        choose("reference", chosen, [row.name for row in rows], ComparisonError)
+        choose("reference", chosen, [row.name for row in rows])
     known = {"dataset": dataset.name, "test images": f"{len(dataset.y_test):,}"} if dataset else {}
     return Comparison(rows, chosen, test_digest, package_versions(), {**known, **(facts or {})})
 

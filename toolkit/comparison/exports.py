@@ -14,6 +14,8 @@ from toolkit.records import Implementation
 
 # Markdown and LaTeX pages are narrow: these columns are left to CSV, JSON and HTML.
 WIDE_ONLY = ("top5", "parameters", "macs", "latency_cycles", "ff", "uram")
+# A printed column is narrower still.
+NOT_PRINTED = ("agreement", "host_overhead_us", "activation_bits", "weight_bytes")
 
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -157,14 +159,14 @@ def harmless(value: object) -> object:
 
 def latex(comparison: Comparison, title: str) -> str:
     """A ``table`` with booktabs; sources as superscripts explained under it. Needs ``booktabs`` and ``graphicx``."""
-    columns = printed_columns(comparison)
+    columns = tuple(column for column in printed_columns(comparison) if column.key not in NOT_PRINTED)
     letters = {source: chr(ord("a") + index) for index, source in enumerate(sources(comparison))}
     head = " & ".join(["Implementation", *(latex_text(column.title) for column in columns)])
     units = " & ".join(["", *(latex_text(column.unit) for column in columns)])
     body = [latex_row(comparison, row, columns, letters) for row in comparison.rows]
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs} and \usepackage{graphicx}",
+            r"% needs \usepackage{booktabs} and \usepackage{graphicx}; further columns are in report.csv",
             r"\begin{table}",
             r"  \centering",
             rf"  \caption{{{latex_text(title)}}}",
