@@ -242,7 +242,7 @@ class EstimateConfig(Section):
     clock_uncertainty_percent: Annotated[float, Field(ge=0, lt=100)] | None = None
     """Share of the clock period the tool keeps back; default: the tool's own (12.5 in Vivado HLS, 27 in Vitis HLS)."""
     calibration: Path | None = None
-    """Coefficients of your own, as ``toolkit estimate --calibrate`` writes them; default: the shipped ones."""
+    """Coefficients of your own, as ``toolkit bench estimator --save`` writes them; default: the shipped ones."""
     devices: Path | None = None
     """TOML file with further parts, in the form of the shipped device table."""
     static_power_w: Annotated[float, Field(ge=0)] | None = None

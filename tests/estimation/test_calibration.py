@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ import pytest
 from small_graphs import small_cnn
 
 from toolkit.config import EstimateConfig, HlsConfig
-from toolkit.errors import DataError, ToolNotFound
-from toolkit.estimation import calibrate, estimate, load_calibration, save_calibration, validate
-from toolkit.estimation.calibration import PRIORS, SHIPPED, nearest_residual, sample_of
+from toolkit.errors import DataError, ReportError, ToolNotFound
+from toolkit.estimation import add_reports, calibrate, estimate, load_calibration, save_calibration, validate
+from toolkit.estimation.area import area_of
+from toolkit.estimation.calibration import PRIORS, SHIPPED, nearest_residual, ratio_bounds, sample_of
+from toolkit.estimation.cycles import Clock, cycles_of
 from toolkit.estimation.rows import read_rows
+from toolkit.estimation.stages import stages_of
+from toolkit.hls.reports import CsynthReport, ModuleReport
+from toolkit.records import HlsProject
 
 LAYER = {
     "role": "layer",
@@ -208,3 +214,48 @@ def test_shipped_residuals_reach_the_targets_of_exact_quantities(kind: str, quan
 def test_shipped_residuals_reach_the_targets_of_fitted_quantities(kind: str, quantity: str, error: float) -> None:
     residual = nearest_residual(load_calibration(), kind, "vivado/ultrascale+", quantity)
     assert residual is not None and residual.error <= error and residual.low <= 1 <= residual.high
+
+
+def test_a_users_reports_become_rows_that_mean_the_same_stages(tmp_path: Path) -> None:
+    config = HlsConfig(io_type="io_stream", strategy="Resource", part="xczu9eg-ffvb1156-2-e", clock_period_ns=5.0)
+    plain = small_cnn(strategy="resource", reuse_factor=6)
+    numbered = [replace(one, attributes={**one.attributes, "index": at}) for at, one in enumerate(plain.layers)]
+    project = HlsProject(tmp_path / "mine", "0123456789", config, replace(plain, layers=tuple(numbered)), "myproject")
+    modules = [
+        ModuleReport("dense_resource_config1_s", 8, 9, 6, 6, 2, 3, 500, 900, 0),  # the kernel inside the first
+        ModuleReport("conv_2d_cl_array_config1_s", 65, 900, 65, 900, 2, 3, 900, 1900, 0),
+        ModuleReport("relu_array_relu_config2_s", 66, 66, 66, 66, 0, 0, 70, 300, 0),
+        ModuleReport("dense_array_config5_s", 80, 81, 80, 81, 1, 5, 1500, 2500, 0),
+    ]
+    top = ModuleReport("myproject", 1000, 1000, 900, 900, 9, 8, 4000, 6000, 0)
+    csynth = CsynthReport("2023.2", config.part, 5.0, 1.35, top, modules=tuple(modules))
+    folder = tmp_path / "mine_rows"
+    assert add_reports(project, csynth, folder) == add_reports(project, csynth, folder) == 3
+    rows = {row.stage.name: row for row in read_rows(folder)}
+    assert set(rows) == {"conv", "relu", "dense"}  # once, although added twice
+    assert rows["conv"].measured["lut"] == 1900 and rows["dense"].network == "mine_01234567"
+    clock = Clock(5.0, rows["conv"].tool, "ultrascale+", 1.35, config.part)
+    for stage in stages_of(project.graph, config):
+        if stage.name in rows:
+            same = rows[stage.name].stage
+            assert cycles_of(same, clock) == cycles_of(stage, clock)
+            assert area_of(same, clock) == area_of(stage, clock)
+    assert "dense resource stream" in validate(folder, load_calibration()).to_text()
+    assert calibrate(folder).provenance["kernel_resource|any"]["sources"] == ["own"]
+
+
+def test_a_report_of_another_project_is_refused(tmp_path: Path) -> None:
+    project = HlsProject(tmp_path, "0123456789", HlsConfig(), small_cnn(), "myproject")
+    top = ModuleReport("other", 1, 1, 1, 1, 0, 0, 1, 1, 0)
+    with pytest.raises(ReportError, match="no module of a layer"):
+        add_reports(project, CsynthReport("2023.2", "x", 5.0, None, top), tmp_path)
+
+
+def test_intervals_of_few_networks_are_predictions_and_of_many_quantiles() -> None:
+    few, many = np.array([1.0, 1.3]), np.repeat(np.linspace(0.9, 1.1, 41), 2)
+    low, high = ratio_bounds(few, np.array(["a", "b"]), "lut")
+    assert low < 0.7 and high > 1.45 and low * high == pytest.approx(1)
+    assert ratio_bounds(few, np.array(["a", "a"]), "lut")[1] > high * 0.9  # one network says less than two
+    low, high = ratio_bounds(many, np.repeat(np.arange(41), 2).astype(str), "lut")
+    assert (low, high) == (pytest.approx(0.91), pytest.approx(1.09))
+    assert ratio_bounds(np.ones(3), np.array(["a", "b", "c"]), "dsp")[1] < 1.05

@@ -133,6 +133,11 @@ def test_needed_depths_cost_nothing_and_deeper_fifos_never_delay(network: Networ
     run = simulate(network, depths=depths.needed)
     assert (run.latency_cycles, run.interval_cycles) == (free.latency_cycles, free.interval_cycles)
     assert all(depths.needed[name] <= depths.peak[name] for name in depths.needed)
+    for name, depth in depths.needed.items():
+        if depth > 1:
+            shallower = simulate(network, depths={**depths.needed, name: depth - 1})
+            slower = shallower.latency_cycles > free.latency_cycles
+            assert slower or shallower.deadlocked or shallower.interval_cycles > free.interval_cycles
     written = simulate(network)
     assert written.latency_cycles >= free.latency_cycles
 

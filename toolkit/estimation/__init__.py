@@ -4,6 +4,7 @@ from toolkit.estimation.beside import put_beside as put_beside
 from toolkit.estimation.calibration import calibrate as calibrate
 from toolkit.estimation.calibration import load_calibration as load_calibration
 from toolkit.estimation.calibration import save_calibration as save_calibration
+from toolkit.estimation.collect import add_reports as add_reports
 from toolkit.estimation.estimate import analyze as analyze
 from toolkit.estimation.estimate import check_fits as check_fits
 from toolkit.estimation.estimate import estimate as estimate

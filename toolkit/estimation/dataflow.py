@@ -516,7 +516,7 @@ def needed_depths(network: Network, free: Simulation, *, images: int = 2) -> Dep
     if size > SEARCHED_ITERATIONS:
         return Depths(peaks, peaks, searched=False)
     needed = dict(peaks)
-    for name in sorted((name for name in peaks if peaks[name] > 2), key=lambda name: -peaks[name]):
+    for name in sorted((name for name in peaks if peaks[name] > 1), key=lambda name: -peaks[name]):
         needed[name] = smallest_depth(network, free, needed, name, images)
     return Depths(needed, peaks, searched=True)
 
