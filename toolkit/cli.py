@@ -536,6 +536,7 @@ def estimate(
     against: Annotated[
         Path | None, typer.Option(help="Another project: what this one's weights save against it.")
     ] = None,
+    collect: Annotated[Path | None, typer.Option(help="Folder that --reports are added to, for a refit.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Coefficients of your own.")] = None,
     devices: Annotated[Path | None, typer.Option(help="TOML file with further parts.")] = None,
     as_json_: AsJson = False,
@@ -548,6 +549,8 @@ def estimate(
     opened = open_project(project)
     config = EstimateConfig(tool=tool, fifo_simulation=fifos, calibration=calibration, devices=devices)
     found = estimated(opened, config)
+    if collect:
+        say(f"{collected(opened, reports, collect, tool)} layers added to {collect}")
     beside = reported_beside(found, reports, opened) if reports else ()
     compared = {"compression": compression_against(opened, against)} if against else {}
     if as_json_:
@@ -597,6 +600,17 @@ def reported_beside(found: Estimate, reports: Path, project: HlsProject) -> tupl
     return put_beside(found, read_reports(reports), project.graph)
 
 
+def collected(project: HlsProject, reports: Path | None, folder: Path, tool: str | None) -> int:
+    """Add a project's csynth report to a calibration folder; the number of layers."""
+    from toolkit.estimation import add_reports
+    from toolkit.hls.reports import read_reports
+
+    csynth = read_reports(reports).csynth if reports else None
+    if csynth is None:
+        raise ConfigError("--collect adds a csynth report; name its folder with --reports")
+    return add_reports(project, csynth, folder, tool=tool)
+
+
 FIGURES = ("latency_cycles", "initiation_interval_cycles", "latency_us", "throughput_hz")
 RESOURCES = ("dsp", "lut", "ff", "bram_18k", "uram")
 
@@ -612,6 +626,8 @@ def show_estimate(found: Estimate) -> None:
     if found.fifos:
         depths = [(fifo.name, fifo.default_depth, fifo.needed_depth) for fifo in found.fifos]
         show_table("FIFOs (model)", ("stream", "default depth", "needed depth"), depths)
+    show_figures("of the part", dict(found.utilization))
+    show_figures("further figures", dict(found.figures))
     for note in found.notes:
         print(note)
     print("fits the part" if found.fits else "does not fit the part")
@@ -784,16 +800,15 @@ MOST_POINTS = 40  # in a terminal; of a larger sweep the front alone
 
 def show_sweep(result: SweepResult, as_json_: bool) -> None:
     """The points of a sweep, or its Pareto front where they are many, with their main figures and marks."""
-    from toolkit.sweep import points_table
+    from toolkit.sweep import points_text
 
     if as_json_:
         print(result.to_frame().to_json(orient="records", indent=2))
         return
     whole = len(result.points) <= MOST_POINTS
     shown = result.points if whole else result.pareto or result.points[:MOST_POINTS]
-    headings, rows = points_table(result, shown)
     counts = f"{len(result.points):,} points, {len(result.pareto)} on the front, {len(result.failed)} failed"
-    show_table(f"sweep {result.name}: {counts}", headings, rows)
+    print(f"sweep {result.name}: {counts}\n{points_text(result, shown)}")
     if not whole:
         which = (
             f"the front under {', '.join(result.constraints)}" if result.pareto else "no point holds all constraints"
@@ -814,7 +829,8 @@ def show_best(answers: Sequence[Best], out: Path | None, as_json_: bool) -> None
         return
     for answer in answers:
         varied = ", ".join(f"{name} {value}" for name, value in answer.record.point.params.items())
-        show_figures(f"{answer.sweep.name}, point {answer.record.number}: {varied}", dict(answer.record.figures))
+        figures = {**answer.record.figures, **answer.record.simulated}
+        show_figures(f"{answer.sweep.name}, point {answer.record.number}: {varied}", dict(figures))
     for path in paths:
         print(f"design: {path}; toolkit run {path}")
 

@@ -230,6 +230,7 @@ def test_needed_fifo_depths_are_in_the_winning_design(run: Run, tmp_path: Path) 
     result = run({"name": "t", "hls": {"fifo_depths": "needed"}, "sweep": {"constraints": []}}, evaluate=sized)
     design = load_design(write_designs(result, tmp_path)[0]).designs[0]
     assert design.hls.fifo_depths == {"conv1": 5, "pool1": 2}
+    assert design.label == f"t_{result.pareto[0].number}"
 
 
 def test_the_command_line_shows_and_writes_the_best(
@@ -239,6 +240,8 @@ def test_the_command_line_shows_and_writes_the_best(
     run({**TABLES, "hls": {"reuse_factor": {"low": 1, "high": 20}}})
     assert exit_code(["sweep", "show"]) == 0
     shown = capsys.readouterr().out
+    assert shown.splitlines()[1].split()[:5] == ["point", "weight_bits", "reuse_factor", "accuracy", "latency_us"]
+    assert shown.splitlines()[2].split() == ["emulation", "model", "model"]
     assert "60 points, " in shown and "the front under fits; all points: toolkit sweep export cheap-" in shown
     assert shown.count("csim equal") == shown.count("Pareto")
     assert exit_code(["sweep", "best", "--min-accuracy", "0.9", "--out", str(tmp_path)]) == 0

@@ -6,7 +6,17 @@ from typing import Any
 
 from toolkit.sweep.compression import Compression, compression_figures
 from toolkit.sweep.report import write_sweep_report
-from toolkit.sweep.results import Best, SweepResult, best, design_of, export, load_sweep, points_table, write_designs
+from toolkit.sweep.results import (
+    Best,
+    SweepResult,
+    best,
+    design_of,
+    export,
+    load_sweep,
+    points_table,
+    points_text,
+    write_designs,
+)
 from toolkit.sweep.run import sweep
 from toolkit.sweep.space import Sweep, read_sweep
 
@@ -21,6 +31,7 @@ __all__ = [
     "export",
     "load_sweep",
     "points_table",
+    "points_text",
     "read_sweep",
     "sweep",
     "write_designs",

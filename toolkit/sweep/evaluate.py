@@ -140,6 +140,9 @@ def convert_into(
     folder: Any, point: Point, dataset: Dataset, origin: str, config: HlsConfig, bar: Sequence[float]
 ) -> None:
     """Quantize, train and convert a point's model; write graph and facts."""
+    from toolkit.quiet import start_tensorflow
+
+    start_tensorflow()
     from toolkit.hls.convert import convert
     from toolkit.hls.graph import save_graph
 

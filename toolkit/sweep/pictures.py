@@ -10,12 +10,12 @@ from toolkit.comparison.drawing import GREY, Chart, data, finished, marks
 from toolkit.records import Figure
 from toolkit.sweep.book import open_storage, talking_to
 from toolkit.sweep.points import PointRecord
-from toolkit.sweep.results import SweepResult, short
+from toolkit.sweep.results import SweepResult, short, sources_of
 
 Values = list[dict[str, Any]]
 
 KINDS = {"Pareto front": "#3a86c8", "holds the constraints": "#2f9e7a", "misses a constraint": GREY}
-MOST_LINES = 300  # in the parallel coordinates; the front is always among them
+MOST_LINES = 300  # in the parallel coordinates; the front first of all
 IMPORTANCE_TRIALS = 4  # fewer say nothing about importance
 
 
@@ -56,8 +56,10 @@ def tip(result: SweepResult, record: PointRecord) -> str:
 
 
 def known(result: SweepResult) -> list[PointRecord]:
-    """Evaluated points with every objective."""
-    return [record for record in result.points if record.state == "complete" and record.has(result.objectives)]
+    """Evaluated points with every objective, in the order they are drawn: the front last, on top of the others."""
+    found = [record for record in result.points if record.state == "complete" and record.has(result.objectives)]
+    front = {record.digest for record in result.pareto}
+    return sorted(found, key=lambda record: (record.digest in front, record.feasible(result.constraints)))
 
 
 def trade_off(result: SweepResult, across: str, up: str, width: int) -> Chart | None:
@@ -83,12 +85,13 @@ def trade_off(result: SweepResult, across: str, up: str, width: int) -> Chart | 
     y = alt.Y("y:Q", title=title_of(up), scale=alt.Scale(zero=False))
     colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())))
     base = alt.Chart(data(values))
-    dots = base.mark_circle(size=70, opacity=0.8).encode(x=x, y=y, color=colour, **marks())
+    size = alt.condition("datum.kind == 'Pareto front'", alt.value(110), alt.value(60))
+    dots = base.mark_circle(opacity=0.8).encode(x=x, y=y, color=colour, size=size, **marks())
     line = base.transform_filter("datum.kind == 'Pareto front'").mark_line(color=KINDS["Pareto front"], strokeWidth=1.5)
     joined = line.encode(x=x, y=y, order="x:Q")
-    caption = (
-        f"{len(records):,} points; {len(front)} on the front under {', '.join(result.constraints) or 'no constraint'}."
-    )
+    sources = "; ".join(f"{title_of(name)}: {', '.join(sources_of(records, name))}" for name in (up, across))
+    held = ", ".join(result.constraints) or "no constraint"
+    caption = f"{len(records):,} points; {len(front)} on the front under {held}. {sources}."
     name = f"trade-off-{across}"
     return Chart(name, f"{title_of(up)} against {title_of(across)}", caption, finished(joined + dots, width, 360))
 
@@ -97,8 +100,7 @@ def parallel(result: SweepResult, width: int) -> Chart | None:
     """One line per point through its parameters and objectives, each axis from its least to its largest."""
     import altair as alt
 
-    records = [*result.pareto, *(r for r in known(result) if r.digest not in {p.digest for p in result.pareto})]
-    records = records[:MOST_LINES]
+    records = known(result)[-MOST_LINES:]
     if not records:
         return None
     axes = [axis for axis in coordinates(result, records) if len({position for position, _ in axis[1]}) > 1]
@@ -142,15 +144,16 @@ def coordinates(result: SweepResult, records: Sequence[PointRecord]) -> list[tup
     for name in result.parameters:
         choices = sorted({record.point.params.get(name) for record in records}, key=rank)
         span = max(len(choices) - 1, 1)
-        labels = {choice: str(choice) if len(choices) <= 8 else "" for choice in choices}
+        ends = (choices[0], choices[-1])
+        labels = {choice: str(choice) if len(choices) <= 8 or choice in ends else "" for choice in choices}
         placed = [record.point.params.get(name) for record in records]
         found.append((short(name), [(choices.index(value) / span, labels[value]) for value in placed]))
     for name in result.objectives:
         values = [shown(name, record.figures[name].value) for record in records]
         low, high = min(values), max(values)
-        ends = {low: number(low), high: number(high)}
-        span_of_values = high - low or 1.0
-        found.append((title_of(name), [((value - low) / span_of_values, ends.get(value, "")) for value in values]))
+        shown_ends = {low: number(low), high: number(high)}
+        width = high - low or 1.0
+        found.append((title_of(name), [((value - low) / width, shown_ends.get(value, "")) for value in values]))
     return found
 
 

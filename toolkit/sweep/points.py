@@ -49,6 +49,12 @@ class PointRecord:
         used = self.figures.get("utilization_percent")
         return None if used is None else used.value <= 100
 
+    @property
+    def simulated(self) -> dict[str, Figure]:
+        """Latency and interval with FIFOs simulated token by token, where csim has repeated the point."""
+        found = (self.proof or {}).get("simulated", {})
+        return {f"{name} simulated": Figure.from_json(figure) for name, figure in found.items()}
+
     def violations(self, constraints: Sequence[str]) -> dict[str, float]:
         """By how much each constraint is missed; 0 or below where it holds."""
         return {text: Limit.parse(text).violation(self.figures) for text in constraints}

@@ -70,12 +70,14 @@ def own_config(record: PointRecord) -> HlsConfig:
 def project_of(point: Point, record: PointRecord, dataset: Dataset) -> HlsProject:
     """The project of a point, written once per store."""
     from toolkit.hls import load_project, write_project
+    from toolkit.quiet import start_tensorflow
     from toolkit.sweep.evaluate import float_of, origin_of, quantized
 
     origin, config = origin_of(point, dataset), own_config(record)
     key = digest("project", origin, point.design.quantization, point.design.qat, config, package_versions())
     with artifact("sweep-project", key) as folder:
         if not folder.complete:
+            start_tensorflow()
             model, _ = quantized(point, float_of(origin, point, dataset), dataset, ())
             write_project(model, config, folder / "project")
     project: HlsProject = load_project(folder / "project")

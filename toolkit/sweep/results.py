@@ -282,9 +282,9 @@ def design_toml(record: PointRecord, name: str) -> str:
     sections.pop("name", None)
     head = [
         f"# {name}: point {record.number} of a sweep",
-        *(f"#   {key}: {figure}" for key, figure in record.figures.items()),
+        *(f"#   {key}: {figure}" for key, figure in {**record.figures, **record.simulated}.items()),
     ]
-    return "\n".join(head) + "\n\n" + tomli_w.dumps(merge(file, sections))
+    return "\n".join(head) + "\n\n" + tomli_w.dumps({**merge(file, sections), "designs": [{"name": name}]})
 
 
 def write_designs(result: SweepResult, folder: str | Path, records: Sequence[PointRecord] | None = None) -> list[Path]:
@@ -304,8 +304,26 @@ SHOWN_FIGURES = (
 COMPRESSION_FIGURES = ("nonzero_weights", "csd_digits")  # shown where pruning is a dimension
 
 
+TERMINAL_FIGURES = ("lut", "dsp", "bram_18k")  # beside the objectives; a report has the rest
+
+
+def points_text(result: SweepResult, records: Sequence[PointRecord] | None = None) -> str:
+    """A table of points (default: all) for a terminal or a pipe: the objectives and area, no cell cut short.
+
+    The second line says where the figures of a column come from.
+    """
+    headings, rows = points_table(result, records, TERMINAL_FIGURES)
+    split = [heading.rstrip(")").split(" (") for heading in headings]
+    lines = [[names[0] for names in split], [(*names, "")[1] for names in split], *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([*(cell.rjust(width) for cell, width in zip(line[:-1], widths[:-1], strict=True)), line[-1]]).rstrip()
+        for line in lines
+    )
+
+
 def points_table(
-    result: SweepResult, records: Sequence[PointRecord] | None = None
+    result: SweepResult, records: Sequence[PointRecord] | None = None, shown: Sequence[str] = SHOWN_FIGURES
 ) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of a table of points (default: all): number, what varies, main figures, marks.
 
@@ -314,7 +332,7 @@ def points_table(
     chosen = result.points if records is None else tuple(records)
     on_front = {record.digest for record in result.pareto}
     pruned = any("prune" in name for name in result.parameters)
-    wanted = [*result.objectives, *SHOWN_FIGURES, *(COMPRESSION_FIGURES if pruned else ())]
+    wanted = [*result.objectives, *shown, *(COMPRESSION_FIGURES if pruned else ())]
     figures = [name for name in dict.fromkeys(wanted) if any(name in record.figures for record in chosen)]
     headings = [
         "point",
@@ -353,6 +371,7 @@ def marks(record: PointRecord, constraints: Sequence[str], on_front: bool) -> st
     words += [f"not {text}" for text in missed]
     if record.proof is not None:
         words.append({True: "csim equal", False: "csim DIFFERS", None: "csim failed"}[record.proof.get("equal")])
+    words += [f"{name} {figure.value:.6g}" for name, figure in record.simulated.items() if "latency_us" in name]
     return ", ".join(words)
 
 
