@@ -119,3 +119,21 @@ def small_cnn(*, strategy: str = "latency", reuse_factor: int = 1, size: int = 1
 def with_depth(one: Graph, name: str, depth: int) -> Graph:
     """The graph with another FIFO depth."""
     return replace(one, tensors={**one.tensors, name: replace(one.tensors[name], fifo_depth=depth)})
+
+
+def skip_graph(depth: int) -> Graph:
+    """A clone whose short branch waits for a convolution-like long one, as a residual block does."""
+    shape = [12, 12, 2]
+    kernel = np.full((3, 3, 2, 2), 0.25)
+    sides = {"pad_top": 1, "pad_bottom": 1, "pad_left": 1, "pad_right": 1}
+    one = graph(
+        shape,
+        [
+            relu("relu", "x", shape),
+            layer("clone", "Clone", ["relu"], shape, outputs=["left", "right"]),
+            layer("pad", "ZeroPadding2D", ["left"], [14, 14, 2], **sides),
+            convolution("conv", "pad", [14, 14, 2], kernel),
+            layer("add", "Merge", ["conv", "right"], shape, op="add"),
+        ],
+    )
+    return with_depth(one, "right", depth)

@@ -12,7 +12,7 @@ from toolkit.estimation.calibration import coefficients_for, load_calibration, p
 from toolkit.estimation.cycles import Clock
 from toolkit.estimation.stages import Stage
 from toolkit.estimation.tools import parse_tool
-from toolkit.estimation.weights import weight_facts
+from toolkit.estimation.weights import dsp_tiles, weight_facts
 
 VIVADO = Clock(5.0, parse_tool("vivado_hls 2020.1"), "ultrascale+", part="xcu250-figd2104-2L-e")
 VITIS = Clock(5.0, parse_tool("vitis_hls 2024.2"), "ultrascale+", part="xczu7ev-ffvc1156-2-e")
@@ -63,6 +63,20 @@ def test_latency_dsp_counts_distinct_wide_constants_up_to_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "family", "tiles"),
+    [
+        (16, 16, "ultrascale+", 1),
+        (18, 18, "7series", 1),  # 63 of 63 in Vitis HLS 2021.1
+        (32, 20, "ultrascale+", 2),  # 54 DSPs for 27 constants, hls4ml's depthwise test in Vivado HLS 2020.1
+        (32, 32, "ultrascale+", 4),
+        (25, 25, "7series", 2),
+    ],
+)
+def test_wide_products_take_several_dsps(first: int, second: int, family: str, tiles: int) -> None:
+    assert dsp_tiles(first, second, family) == dsp_tiles(second, first, family) == tiles
+
+
+@pytest.mark.parametrize(
     ("depth", "bits", "blocks"), [(512, 36, 1), (512, 37, 2), (1024, 18, 1), (2048, 9, 1), (16, 36, 0)]
 )
 def test_roms_take_the_blocks_their_shape_needs(depth: int, bits: int, blocks: int) -> None:
@@ -75,6 +89,7 @@ def test_vitis_builds_one_wide_fifo_and_vivado_one_per_channel() -> None:
     assert fifo_area(900, 16, 16, VIVADO.tool).bram_18k == 16
     assert fifo_area(16, 24, 16, VIVADO.tool).bram_18k == 0
     assert fifo_area(0, 24, 16, VITIS.tool).lut == 0
+    assert fifo_area(1, 42, 6, VIVADO.tool).lut == 42 * (12 + 6)
 
 
 def test_multipliers_in_luts_grow_with_their_wider_operand() -> None:

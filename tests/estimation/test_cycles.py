@@ -115,6 +115,23 @@ def test_a_shorter_clock_needs_more_registers() -> None:
     assert depths == sorted(depths) and depths[0] < depths[-1]
 
 
+@pytest.mark.parametrize(
+    ("terms", "forced", "usable_ns", "expected"),
+    [  # ARGYKOKK's kernels on an xc7z007s, Vitis HLS 2021.1: leaves of the largest tree, multipliers, latency
+        (222, "dsp", 2.91, 9),
+        (21, "dsp", 2.91, 6),
+        (21, "fabric", 2.91, 4),
+        (10, "dsp", 4.38, 3),
+        (10, "fabric", 4.38, 3),
+        (5, "dsp", 4.38, 2),
+    ],
+)
+def test_trees_of_constants_on_7_series(terms: int, forced: str, usable_ns: float, expected: int) -> None:
+    fast = Clock(5.0, parse_tool("vitis_hls 2021.1"), "7series", 5.0 - usable_ns)
+    stage = dense(terms, 1, multiplier=forced, facts=weight_facts(np.full((terms, 1), 45)))
+    assert cycles_of(stage, fast).high == expected
+
+
 def test_inputs_and_reshapes_cost_nothing() -> None:
     assert cycles_of(Stage("x", "input"), clock()).high == 0
     assert cycles_of(Stage("flat", "wire"), clock()).high == 0

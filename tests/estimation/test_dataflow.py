@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_graphs import convolution, dense, graph, layer, relu, small_cnn, with_depth
+from small_graphs import dense, graph, skip_graph, small_cnn
 
 from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError
@@ -162,24 +162,6 @@ def test_an_in_place_flatten_is_the_stream_before_it() -> None:
     assert [one.name for one in network.processes] == ["conv", "relu", "pool", "dense"]
     assert network.processes[-1].inputs == ("pool",)
     assert set(network.depths) == {"conv", "relu", "pool"}
-
-
-def skip_graph(depth: int) -> Graph:
-    """A clone whose short branch waits for a convolution-like long one, as a residual block does."""
-    shape = [12, 12, 2]
-    kernel = np.full((3, 3, 2, 2), 0.25)
-    sides = {"pad_top": 1, "pad_bottom": 1, "pad_left": 1, "pad_right": 1}
-    one = graph(
-        shape,
-        [
-            relu("relu", "x", shape),
-            layer("clone", "Clone", ["relu"], shape, outputs=["left", "right"]),
-            layer("pad", "ZeroPadding2D", ["left"], [14, 14, 2], **sides),
-            convolution("conv", "pad", [14, 14, 2], kernel),
-            layer("add", "Merge", ["conv", "right"], shape, op="add"),
-        ],
-    )
-    return with_depth(one, "right", depth)
 
 
 def test_a_short_branch_needs_a_deep_fifo_and_deadlocks_without() -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_graphs import dense, graph, relu, small_cnn, with_depth
+from small_graphs import dense, graph, relu, skip_graph, small_cnn, with_depth
 
 from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
 from toolkit.errors import ConfigError
 from toolkit.estimation import analyze, check_fits, estimate, estimate_variants, put_beside
+from toolkit.hls import lint
 from toolkit.hls.reports import CosimReport, CsynthReport, ModuleReport, UtilizationReport, VendorReports
 from toolkit.records import Estimate, Figure, HlsProject
 
@@ -100,6 +101,15 @@ def test_too_shallow_fifos_are_told() -> None:
     assert not any(note.startswith("deadlock") for note in found.notes)
 
 
+@pytest.mark.parametrize(("depth", "stuck"), [(2, True), (144, False)])
+def test_a_skip_connection_too_shallow_is_found_before_synthesis(depth: int, stuck: bool) -> None:
+    one = skip_graph(depth)
+    found = estimate(one, hls=STREAM)
+    assert found.fits is not stuck
+    rules = {finding.rule for finding in lint(one, STREAM, estimate=found)}
+    assert ("fifo-deadlock" in rules) is stuck
+
+
 def test_a_variant_is_the_estimate_of_its_own_conversion() -> None:
     """Changing strategy and reuse factor on an analysis equals converting with them."""
     config = RESOURCE.change(layers={"dense": LayerHlsConfig(reuse_factor=64)})
@@ -179,6 +189,20 @@ def test_a_resource_layer_makes_io_parallel_a_dataflow() -> None:
     layers = [dense("a", "x", kernel, strategy="resource", reuse_factor=32), dense("b", "a", kernel[:8, :4])]
     found = estimate(graph([16], layers), hls=STREAM.change(io_type="io_parallel", strategy="Resource"))
     assert 32 <= found.initiation_interval_cycles.value <= 36
+
+
+def test_what_joins_layers_is_counted() -> None:
+    """Registers between the layers of a pipeline, a FIFO for each element between those of a dataflow."""
+    kernel = np.random.default_rng(0).integers(-7, 8, (16, 8)) / 32
+    config = HlsConfig(backend="Vivado", io_type="io_parallel", strategy="Resource", part="xcu250-figd2104-2L-e")
+    layers = [dense("a", "x", kernel, strategy="resource", reuse_factor=32), relu("r", "a", [8])]
+    found = estimate(graph([16], layers), hls=config)
+    assert found.ff.value - sum(one.ff.value for one in found.layers) == 8 * 6
+    assert found.lut.value - sum(one.lut.value for one in found.layers) == 8 * (25 + 8)
+    pipeline = [dense("a", "x", 8 * kernel), dense("b", "a", 8 * kernel[:8, :4])]
+    found = estimate(graph([16], pipeline), hls=config.change(strategy="Latency", clock_period_ns=2.5))
+    assert found.layers[0].latency_cycles.value > 0
+    assert found.ff.value - sum(one.ff.value for one in found.layers) == 8 * 8
 
 
 def test_da4ml_costs_are_taken_from_the_graph() -> None:

@@ -214,6 +214,9 @@ def test_what_the_estimate_found_out_becomes_findings() -> None:
     assert rules["part-may-be-exceeded"].severity == "note"
     assert rules["fifo-deadlock"].severity == "error"
     assert rules["fifo-waste"].layer == "pool" and "saves 15 BRAM18K" in rules["fifo-waste"].remedy
+    assert not {rule for rule in rules if rule.startswith(("part", "fifo"))} & {
+        finding.rule for finding in lint(dense(SMALL), RESOURCE, estimate=estimate())
+    }
     stalled = estimate(notes=("the project's FIFO depths cost 40 cycles of latency and 0 of interval",))
     assert found(dense(SMALL), "fifo-stall", estimate=stalled)
 
