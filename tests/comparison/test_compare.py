@@ -151,6 +151,12 @@ class TestFigures:
         assert judged.figures["accuracy"].value == judged.figures["agreement"].value == 1
         assert judged.figures["accuracy"].source == "csim"
 
+    def test_the_compiler_of_csim_is_part_of_the_environment(self, tmp_path: Path) -> None:
+        (tmp_path / "build.json").write_text('{"compiler": "g++ 12.2"}')
+        library = CsimStub(project("a"))
+        library.artifact = tmp_path  # type: ignore[attr-defined]
+        assert judge(library, digits()).environment == {"csim_compiler": "g++ 12.2"}
+
     def test_csim_is_run_on_the_count_and_the_emulator_on_all(self) -> None:
         one = project("a")
         (row,) = compare([CsimStub(one), EmulatorStub(one)], dataset=digits(), count=10).rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...] = ()
     class_names: tuple[str, ...] = ()
     profile: tuple[LayerProfile, ...] = ()  # what each layer's output spanned, where the engine tells
+    environment: Mapping[str, str] = field(default_factory=dict)  # what the engine was built with
 
     @property
     def whole(self) -> bool:

@@ -73,7 +73,7 @@ def measure_gpu_model(model: keras.Model, dataset: Dataset, request: Request) ->
         throughput_hz=throughput(times[best], gpu, best),
         accuracy=judged.figures["accuracy"] if judged else None,
         fused=fused_names(found),
-        environment={**package_versions(), "gpu": gpu.title, "data sheet": gpu.source},
+        environment={**package_versions(), "modelled_gpu": gpu.title, "modelled_gpu_data_sheet": gpu.source},
         test_digest=dataset.test_digest,
         figures=figures,
         notes=assumptions(gpu),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -40,6 +41,7 @@ from toolkit.records import (
     Source,
     TrainRecord,
 )
+from toolkit.store import read_json
 
 # The nearer to the board, the better; a figure from a better source stands in the table and the
 # others beside it under ``<name>_<source>``.
@@ -236,7 +238,14 @@ def judge(
         images_total=len(dataset.y_test),
         float_logits=float_logits,
     )
-    return replace(judged, profile=tuple(engine.profile(inputs[:PROFILED]))) if hasattr(engine, "profile") else judged
+    profile = tuple(engine.profile(inputs[:PROFILED])) if hasattr(engine, "profile") else ()
+    return replace(judged, profile=profile, environment=built_with(engine))
+
+
+def built_with(engine: Any) -> dict[str, str]:
+    """The compiler of a csim library, which its build recorded."""
+    build = Path(getattr(engine, "artifact", "")) / "build.json"
+    return {"csim_compiler": read_json(build)["compiler"]} if build.is_file() else {}
 
 
 def implementation_from(*parts: Any, name: str | None = None) -> Implementation:
