@@ -105,3 +105,16 @@ def test_the_encoded_implementation_has_its_place(backend: str, kernel) -> None:
     config = FLOAT.change(backend=backend, layers={"conv": {"implementation": "encoded"}})
     with pytest.raises(ConfigError, match="encoded is for the Vivado backend and square kernels"):
         convert(chain(K.Conv2D(2, kernel, name="conv")), config)
+
+
+ELSEWHERE = ("filters per channel", "axis", "shared slopes")
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_the_emulator_refuses_them_in_projects_of_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolkit.emulation import emulate
+
+    for check in ("check_settings", "check_layers"):
+        monkeypatch.setattr(f"toolkit.hls.convert.{check}", lambda *arguments: None)
+    with pytest.raises(UnsupportedLayer, match=r"layer 'odd'.*which hls4ml computes wrongly"):
+        emulate(chain(IGNORED[name][0]()), FLOAT)

@@ -5,6 +5,7 @@ Source: ``nnet_activation.h`` and, where they differ, ``nnet_activation_stream.h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from toolkit.emulation import tables
 from toolkit.emulation.builder import Builder
-from toolkit.emulation.layers.lowering import Lowering, unsupported
+from toolkit.emulation.layers.lowering import WRONG, Lowering, unsupported
 from toolkit.emulation.program import Op
 from toolkit.emulation.values import RangeTooWide, Value
 from toolkit.precision import Precision, Rounding
@@ -146,6 +147,8 @@ def leaky_relu(b: Builder, op: Op, x: Value) -> Value:
 def prelu(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
     """Leaky relu with a slope per element."""
     x, slopes = b.channels_last(inputs[0]), op.weights["param"]
+    if slopes.integers.size != math.prod(op.shape):
+        raise unsupported(op, f"{slopes.integers.size} slopes for values of shape {op.shape}, {WRONG}")
     return leaky(b, op, x, b.fixed(slopes.integers.ravel(), slopes.fraction_bits, op.shape))
 
 

@@ -6,6 +6,7 @@ Source: ``nnet_dense*.h``, ``nnet_conv*.h``, ``nnet_sepconv*.h``, ``nnet_depthwi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.emulation.builder import Builder, reduce_grid
-from toolkit.emulation.layers.lowering import Lowering, unsupported
+from toolkit.emulation.layers.lowering import WRONG, Lowering, unsupported
 from toolkit.emulation.program import Op, Stored
 from toolkit.emulation.sums import Kernel, Window, weighted_sum
 from toolkit.emulation.tables import address_bits
@@ -38,6 +39,8 @@ def convolution(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
 def depthwise(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
     """DepthwiseConv1D and DepthwiseConv2D with a depth multiplier of one, all that hls4ml has."""
     channels = op.shape[-1]
+    if inputs[0].shape[-1] != channels:
+        raise unsupported(op, f"more than one filter per channel, {WRONG}")
     return dot(b, op, inputs[0], op.weights["weight"].integers.reshape(-1, channels), window_of(op), depthwise=True)
 
 
@@ -165,6 +168,8 @@ def per_channel(op: Op, size: int) -> tuple[int, ...]:
     """Shape of a scale: one per channel, or one per element where there are as many."""
     if size in (1, op.shape[-1]):
         return (size,)
+    if size != math.prod(op.shape):
+        raise unsupported(op, f"{size} scales for values of shape {op.shape}, {WRONG}")
     return op.shape
 
 

@@ -9,6 +9,8 @@ from toolkit.emulation.program import Op, unsupported_layer
 from toolkit.emulation.values import Value
 from toolkit.errors import UnsupportedLayer
 
+WRONG = "which hls4ml computes wrongly"  # what a project of others may hold, and this toolkit does not write
+
 # From an operation and the values of its inputs to the value of its output.
 Lowering = Callable[[Builder, Op, Sequence[Value]], Value]
 
