@@ -148,8 +148,7 @@ class LocalEngine:
         pool, pid = self.pools.pop(slot, None), self.pids.pop(slot, None)
         if pool is None or pid is None:
             return
-        end_process(pid)
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=end_process(pid), cancel_futures=True)
 
     def alive(self) -> bool:
         return True
@@ -159,10 +158,12 @@ class LocalEngine:
             self.restart(slot)
 
 
-def end_process(pid: Future[int]) -> None:
-    """Kill a worker if it is there."""
+def end_process(pid: Future[int]) -> bool:
+    """Kill a worker if it is there; returns whether it was."""
     with contextlib.suppress(Exception):
         os.kill(pid.result(timeout=START_TIMEOUT_S), signal.SIGKILL)
+        return True
+    return False
 
 
 def limit_threads(threads: int) -> None:
