@@ -81,6 +81,13 @@ def test_streamed_convolutions_take_what_the_reports_print(
     assert cycles_of(convolution(size, channels, filters), clock(tool)).high == expected
 
 
+@pytest.mark.parametrize(("kind", "cycles_each"), [("conv", 3), ("depthwise", 1), ("pointwise", 1)])
+def test_inlined_kernels_keep_the_interval_in_vitis(kind: str, cycles_each: int) -> None:
+    """hls4ml inlines the output buffer of depthwise and pointwise convolutions, not that of others."""
+    stage = replace(convolution(32, 3, 3), kind=kind)
+    assert cycles_of(stage, clock("vitis_hls 2024.1")).high == pytest.approx(1024 * cycles_each, abs=6)
+
+
 def test_a_streamed_resource_convolution_computes_each_window() -> None:
     """3x3x4 on 31x31x4 at RF 144 (PokerML, Vivado HLS 2019.2): 2884 to 143190 cycles."""
     stage = convolution(31, 4, 4, strategy="resource", reuse_factor=144, weight_bits=6)

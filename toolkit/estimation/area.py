@@ -452,7 +452,7 @@ def cut_products(stage: Stage, cuts: int) -> Features:
     return {
         "cut_dsp_bits": first * share,
         "cut_lut_bits": first * (1 - share),
-        "later_cut_bits": bits * min(max(cuts - 1, 0), 2),
+        "later_cut_bits" if stage.reuse_factor == 1 else "later_cut_bits_reused": bits * min(max(cuts - 1, 0), 2),
     }
 
 

@@ -111,6 +111,7 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
             "cut_dsp_bits": 0.2,
             "cut_lut_bits": 0.09,
             "later_cut_bits": 0.7,
+            "later_cut_bits_reused": 0.5,
             "folded_output_bits": 1.0,
             "folded_cut_dsp_bits": 0.5,
             "folded_cut_lut_bits": 0.05,

@@ -254,7 +254,8 @@ def pixel_cost(stage: Stage, clock: Clock) -> int:
     """Cycles of an input pixel that completes a window.
 
     Vivado HLS pipelines the loop at RF when the kernel allows; Vitis HLS does not inline the
-    output buffer of a convolution (it does a depthwise one's), so its interval is the kernel's
+    output buffer of a convolution (it does a depthwise and a pointwise one's, as hls4ml's
+    ``nnet_conv_stream.h`` and ``nnet_sepconv_stream.h`` ask), so its interval is the kernel's
     latency + 2, at least 3. Resource is not pipelined: the kernel and 3 cycles around it.
     """
     kernel = kernel_cycles(stage, clock)
@@ -262,7 +263,7 @@ def pixel_cost(stage: Stage, clock: Clock) -> int:
         return kernel.high + 3
     if stage.strategy == "resource":
         return kernel.high + 3
-    if clock.tool.vitis and stage.kind != "depthwise":
+    if clock.tool.vitis and stage.kind == "conv":
         return max(3, kernel.high + 2)
     return max(1, min(stage.reuse_factor, kernel.high + 3))
 
