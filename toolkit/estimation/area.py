@@ -311,8 +311,9 @@ def constant_kernel(stage: Stage, clock: Clock) -> Part:
     """
     outputs = float(stage.n_out * stage.accum_bits)
     if stage.strategy == "resource":
-        crossing = {f"folded_{name}": bits for name, bits in cut_products(stage, 1).items() if bits}
-        return Part("kernel_constant", arithmetic(stage, clock), {"folded_output_bits": outputs, **crossing})
+        return Part(
+            "kernel_constant", arithmetic(stage, clock), {"folded_output_bits": outputs, **held_products(stage)}
+        )
     depth = kernel_cycles(stage, clock).depth
     registers = {
         "input_register": held_input(stage) if stage.reuse_factor == 1 or depth == 0 else 0.0,
@@ -454,6 +455,18 @@ def cut_products(stage: Stage, cuts: int) -> Features:
         "cut_lut_bits": first * (1 - share),
         "later_cut_bits" if stage.reuse_factor == 1 else "later_cut_bits_reused": bits * min(max(cuts - 1, 0), 2),
     }
+
+
+def held_products(stage: Stage) -> Features:
+    """Register features of distinct products, each held once: those of DSPs, and of shift-adds and LUTs."""
+    facts = stage.facts
+    if facts is None:
+        in_dsp = min(constant_dsp_without_weights(stage), stage.n_in * stage.n_out)
+        shifted = stage.n_in * stage.n_out - in_dsp
+    else:
+        in_dsp = dsp_constants(stage)
+        shifted = int(facts.added.sum() + facts.subtracted.sum()) + facts.multipliers - in_dsp
+    return {"held_dsp_bits": in_dsp * product_bits(stage), "held_shift_bits": shifted * product_bits(stage)}
 
 
 def product_bits(stage: Stage) -> float:

@@ -113,8 +113,8 @@ PRIORS: dict[str, dict[str, dict[str, float]]] = {
             "later_cut_bits": 0.7,
             "later_cut_bits_reused": 0.5,
             "folded_output_bits": 1.0,
-            "folded_cut_dsp_bits": 0.5,
-            "folded_cut_lut_bits": 0.05,
+            "held_dsp_bits": 0.65,
+            "held_shift_bits": 0.38,
         },
         "kernel_shared": {
             "product_bits": 0.1,
