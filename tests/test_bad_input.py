@@ -36,6 +36,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "nan.npy", np.full((2, 4), np.nan, np.float32))
     np.savez(folder / "many.npz", a=np.zeros((2, 4)))
     (folder / "empty.npy").touch()
+    (folder / "none.toml").write_text("designs = []")
     return folder
 
 
@@ -48,6 +49,12 @@ MISTAKES = {
     ),
     "a file that is no model": (["convert", "{}/text.keras", "out"], "cannot be loaded as a Keras model"),
     "an impossible width": (["convert", "{}/good.keras", "out", "--precision", "ap_fixed<0,6>"], "at least 1 bit"),
+    "a width no header holds": (["convert", "{}/good.keras", "out", "--precision", "ap_fixed<5000,6>"], "at most 1024"),
+    "a negative step": (
+        ["train", "convnet", "--dataset", "synthetic", "--learning-rate", "-1"],
+        "ConfigError: TrainConfig.learning_rate",
+    ),
+    "no design to take": (["convert", "{}/good.keras", "out", "--design", "{}/none.toml"], "none.toml has none"),
     "an impossible bit count": (["train", "convnet", "--bits", "99"], "less than or equal to 32, got 99"),
     "an unknown io type": (
         ["convert", "{}/good.keras", "out", "--io-type", "io_parralel"],

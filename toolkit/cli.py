@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from toolkit.comparison import Comparison
     from toolkit.comparison.columns import Column
+    from toolkit.config import DesignConfig
     from toolkit.emulation.bench import EmulatorBench
     from toolkit.estimation.beside import Beside
     from toolkit.estimation.validation import Validation
@@ -79,7 +80,7 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         outcome = 130
     except ToolkitError as error:
-        return fail(f"{type(error).__name__}: {error}", error.exit_code)
+        return fail(f"{error_name(error)}: {error}", error.exit_code)
     except MemoryError:
         return fail("not enough memory; use fewer images (--count) or a smaller batch", 2)
     except OSError as error:
@@ -87,6 +88,11 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
     if outcome == 130:  # which newer typers return for Ctrl-C
         return fail("interrupted; what was finished is kept, the same command continues", 130)
     return outcome if isinstance(outcome, int) else 0
+
+
+def error_name(error: ToolkitError) -> str:
+    """The error's name in the one error tree."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "toolkit.errors")
 
 
 def fail(message: str, code: int) -> int:
@@ -299,14 +305,14 @@ def convert(
     as_json_: AsJson = False,
 ) -> int:
     """Write the HLS project of a model: C++, test vectors, manifest."""
-    from toolkit.config import DesignConfig, QuantConfig, load_design
+    from toolkit.config import DesignConfig, QuantConfig
     from toolkit.data import load_dataset
     from toolkit.hls import write_project
 
     start_tensorflow()
     from toolkit.training import quantize
 
-    wanted = load_design(design).designs[0] if design else DesignConfig()
+    wanted = first_design(design) if design else DesignConfig()
     asked = {
         "backend": backend,
         "part": part,
@@ -333,6 +339,16 @@ def convert(
             print(note)
         print(f"project: {project.path} (digest {project.digest}, {len(project.layers)} layers)")
     return 0
+
+
+def first_design(path: Path) -> DesignConfig:
+    """The first design of a design file; raises ``ConfigError`` when it describes none."""
+    from toolkit.config import load_design
+
+    designs = load_design(path).designs
+    if not designs:
+        raise ConfigError(f"convert needs a design; {path} has none")
+    return designs[0]
 
 
 def open_torch(path: Path) -> keras.Model:

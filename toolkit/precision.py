@@ -40,13 +40,15 @@ class Overflow(StrEnum):
 
 PATTERN = re.compile(r"^\s*(?:nnet::)?(ap|ac)_(u?)(fixed|int)\s*<\s*(.*?)\s*>\s*$")
 
+WIDEST_BITS = 1024  # AP_INT_MAX_W of AMD's ap_int and ap_fixed headers (UG1399)
+
 
 @dataclass(frozen=True)
 class Precision:
     """A fixed-point type, printed as Vitis HLS spells it: ``ap_fixed<W,I,Q,O>``.
 
     A value is an integer of ``width_bits`` bits times :attr:`lsb`. Raises ``ConfigError`` for a
-    width below 1.
+    width below 1 or above 1024.
     """
 
     width_bits: int
@@ -59,6 +61,8 @@ class Precision:
     def __post_init__(self) -> None:
         if self.width_bits < 1:
             raise ConfigError(f"precision width must be at least 1 bit, got {self.width_bits}")
+        if self.width_bits > WIDEST_BITS:
+            raise ConfigError(f"precision width must be at most {WIDEST_BITS} bits, got {self.width_bits}")
 
     @classmethod
     def parse(cls, text: str) -> Precision:
