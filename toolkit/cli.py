@@ -858,7 +858,9 @@ BENCHES = ("emulator", "estimator", "gpu", "qat", "sweep")
 def bench(
     what: Annotated[str, typer.Argument(help="emulator, estimator, gpu, qat or sweep.")],
     data: Annotated[Path | None, typer.Option(help="estimator: folder of synthesis results, with layers.csv.")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="estimator: judge these coefficients.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="estimator: judge these coefficients; with --save, start from them.")
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="estimator: refit on all of --data and write it here.")] = None,
     rule4ml: Annotated[bool, typer.Option("--rule4ml", help="estimator: rule4ml beside, where installed.")] = False,
     as_json_: AsJson = False,
@@ -933,7 +935,7 @@ def validated(data: Path | None, calibration: Path | None, save: Path | None, ru
 
     if data is None:
         raise ConfigError("bench estimator needs synthesis results: --data DIR with layers.csv and designs.csv")
-    if save:
-        save_calibration(calibrate(data), save)
     chosen = load_calibration(calibration) if calibration else None
+    if save:
+        save_calibration(calibrate(data, base=chosen), save)
     return validate(data, chosen, rule4ml=rule4ml)

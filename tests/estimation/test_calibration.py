@@ -137,6 +137,17 @@ def test_a_calibration_is_reproducible(folder: Path) -> None:
     assert calibrate(folder).digest == calibrate(folder).digest
 
 
+def test_a_refit_on_another_calibration_keeps_what_it_has_no_rows_of(folder: Path) -> None:
+    shipped = load_calibration()
+    mine = calibrate(folder, base=shipped)
+    assert mine.coefficients["vitis/7series"] == shipped.coefficients["vitis/7series"]
+    assert mine.coefficients["vitis/ultrascale+"] != shipped.coefficients["vitis/ultrascale+"]
+    pooled = "pool stream|any|lut"
+    assert mine.residuals[pooled] == shipped.residuals[pooled]
+    assert mine.residuals["dense latency parallel|vitis/ultrascale+|lut"].networks == 8
+    assert shipped.digest in mine.label and mine.digest != shipped.digest
+
+
 def test_provenance_names_rows_sources_and_licences(folder: Path) -> None:
     told = calibrate(folder).provenance["kernel_constant|vitis/ultrascale+"]
     assert told["rows"] == 8 and told["networks"] == 8

@@ -366,6 +366,12 @@ def prior_vector(quantity: str) -> Floats:
     return np.array([PRIORS[quantity][group][feature] for group, feature in columns_of(quantity)])
 
 
+def base_vector(base: Calibration, quantity: str) -> Floats:
+    """The coefficients over all classes of an earlier calibration as a vector."""
+    known = base.coefficients["any"][quantity]
+    return np.array([known[group][feature] for group, feature in columns_of(quantity)])
+
+
 def source_balance(samples: Sequence[Sample]) -> Floats:
     """Weights that keep a source with many rows of one kind of layer from drowning the others."""
     keys = [(sample.row.source, kind_key(sample.row.stage)) for sample in samples]
@@ -399,16 +405,17 @@ def measured_samples(samples: Sequence[Sample], quantity: str) -> list[Sample]:
     return [sample for sample in fit_rows(samples) if quantity in sample.row.measured]
 
 
-def fit(samples: Sequence[Sample], quantity: str) -> Fit:
-    """Fit one quantity over all classes, then each class with that as its prior."""
-    return FitSession(samples, quantity).full
+def fit(samples: Sequence[Sample], quantity: str, base: Calibration | None = None) -> Fit:
+    """Fit one quantity over all classes, then each class with that as its prior; the first prior is ``base``'s."""
+    return FitSession(samples, quantity, base).full
 
 
 class FitSession:
     """A quantity's samples with their normal equations, so that leaving a network out costs a subtraction."""
 
-    def __init__(self, samples: Sequence[Sample], quantity: str) -> None:
+    def __init__(self, samples: Sequence[Sample], quantity: str, base: Calibration | None = None) -> None:
         self.quantity = quantity
+        self.prior = prior_vector(quantity) if base is None else base_vector(base, quantity)
         self.samples = measured_samples(samples, quantity)
         if not self.samples:
             raise DataError(f"no row of the folder gives {quantity}; layers.csv needs that column filled")
@@ -445,7 +452,7 @@ class FitSession:
     def solve_all(self, normals: Mapping[str, Normal], normal_any: Normal) -> Fit:
         """Solve for all classes together, then for each."""
         physical = prior_vector(self.quantity)
-        over_all = solve(normal_any, physical, physical)
+        over_all = solve(normal_any, self.prior, np.maximum(self.prior, 0.3 * physical))
         scale = np.maximum(over_all, 0.3 * physical)
         classes = {name: solve(normal, over_all, scale) for name, normal in normals.items()}
         return Fit(self.quantity, {"any": over_all, **classes})
@@ -503,9 +510,9 @@ def exact_estimate(sample: Sample, quantity: str) -> float:
     }[quantity]
 
 
-def leave_one_out(samples: Sequence[Sample]) -> list[Judged]:
+def leave_one_out(samples: Sequence[Sample], base: Calibration | None = None) -> list[Judged]:
     """Every row estimated by coefficients fitted without its network."""
-    sessions = {quantity: FitSession(samples, quantity) for quantity in FITTED}
+    sessions = {quantity: FitSession(samples, quantity, base) for quantity in FITTED}
     judged: list[Judged] = []
     by_network: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -747,23 +754,38 @@ def describe_rows(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def calibrate(folder: Path, *, name: str = "own") -> Calibration:
+def calibrate(folder: Path, *, name: str = "own", base: Calibration | None = None) -> Calibration:
     """Fit coefficients and residuals from a folder of rows.
 
+    With ``base`` the fit starts from an earlier calibration instead of the physical costs, and what the folder
+    has no rows of (tool classes, kinds of layers) is taken over from it: the way to a few rows of one's own.
     Raises ``DataError`` when the folder lacks ``layers.csv``, ``designs.csv`` or usable rows.
     """
     samples = [sample_of(row) for row in read_rows(folder)]
-    fits = [fit(samples, quantity) for quantity in FITTED]
+    fits = [fit(samples, quantity, base) for quantity in FITTED]
     names = sorted({key for one in fits for key in one.classes})
     coefficients = {
         key: {one.quantity: one.coefficients(key if key in one.classes else "any") for one in fits} for key in names
     }
     trusted = {sample.row.id for sample in samples if trustworthy(sample)}
-    residuals = residuals_of([item for item in leave_one_out(samples) if item.id in trusted])
+    residuals = residuals_of([item for item in leave_one_out(samples, base) if item.id in trusted])
     seen = [sample for sample in samples if sample.row.id in trusted]
     residuals |= unseen_residuals(seen)
     content = Calibration(coefficients, residuals, ranges_of(seen), provenance_of(samples), name=name)
+    if base is not None:
+        content = taken_over(content, base)
     return Calibration(**{**vars(content), "digest": digest(calibration_json(content))[:8]})
+
+
+def taken_over(own: Calibration, base: Calibration) -> Calibration:
+    """A calibration completed by what an earlier one knows and it does not."""
+    return Calibration(
+        coefficients={**base.coefficients, **own.coefficients},
+        residuals={**base.residuals, **own.residuals},
+        ranges={**base.ranges, **own.ranges},
+        provenance={**base.provenance, **own.provenance},
+        name=f"{own.name} on {base.label}",
+    )
 
 
 # On disk ---------------------------------------------------------------------------------------
