@@ -427,10 +427,11 @@ def hls4ml_config(
                 types[name] = settled.get(layer["name"], {}).get(name, PLACEHOLDER)
         names[layer["name"]] = layer_settings(config, override, layer) | {"Precision": types}
     if undecided:
+        first = undecided[0].rsplit(".", 1)[0]
         shown = ", ".join(undecided[:6]) + (f" and {len(undecided) - 6} more" if len(undecided) > 6 else "")
         raise ConfigError(
             f"hls.precision is needed for whatever no quantizer decides, here {shown}; quantize the model first, "
-            'or give precision="ap_fixed<16,6>" or another type'
+            f'or give precision="ap_fixed<16,6>" or another type (of one layer: hls.layers.{first}.precision)'
         )
     model = {
         "Precision": {"default": bare(config.precision or "ap_fixed<16,6>")},
