@@ -179,6 +179,24 @@ def test_products_are_truncated_one_by_one(accum: str, expected: float) -> None:
     assert emulator.predict(np.full((1, 4), 0.25, np.float32))[0, 0] == expected
 
 
+@pytest.mark.parametrize("fraction_bits", [14, 25, 40])
+def test_a_quotient_is_cut_at_the_accumulators_last_bit(fraction_bits: int) -> None:
+    """Also where it needs more bits than the sum, whose low ones are zero: found by a random model."""
+    i = keras.Input((6, 1), name="x")
+    model = keras.Model(i, K.AveragePooling1D(3, name="mean")(i))
+    fine = f"ap_fixed<{fraction_bits + 4},4>"
+    layers = {
+        "x": LayerHlsConfig(precision={"result": "ap_fixed<16,2>"}),
+        "mean": LayerHlsConfig(precision={"result": fine, "accum": fine}),
+    }
+    emulator = emulate(model, HlsConfig(precision="ap_fixed<8,4>", layers=layers, io_type="io_parallel"))
+    steps = np.random.default_rng(0).integers(-(2**15), 2**15, (400, 6))
+    sums = steps.reshape(400, 2, 3).sum(axis=2) << (fraction_bits - 14)
+    expected = np.sign(sums) * (np.abs(sums) // 3)
+    got = emulator.trace(np.ldexp(steps, -14)[..., np.newaxis].astype(np.float32))["mean"].reshape(400, 2)
+    np.testing.assert_array_equal(np.ldexp(got, fraction_bits).astype(np.int64), expected)
+
+
 def test_reuse_factors_change_no_bits(model: keras.Model, emulator: Emulator) -> None:
     """hls4ml computes io_parallel Resource convolutions wrongly at large reuse factors; the types do not."""
     graph = convert(model, HlsConfig(io_type="io_parallel", strategy="Latency")).graph

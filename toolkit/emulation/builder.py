@@ -474,14 +474,22 @@ class Builder:
         return self.add(value, self.fixed([integer], fraction_bits, (1,), like=value))
 
     def divide(self, value: Value, divisor: int) -> Value:
-        """Division by a positive whole number towards zero, on the grid (``ap_fixed::operator/``)."""
-        done = self.plain(value)
+        """Division by a positive whole number towards zero, on the grid (``ap_fixed::operator/``).
+
+        A quotient may need every step of the grid, also where the dividend is known to be coarser. A float
+        quotient is never rounded up to the next whole number while the dividend is exact at this grid.
+        """
+        done = self.in_steps(value)
         by = self.scalar(done.carrier, divisor)
         tensor = self.node("Div", str(done.tensor), by)
         if done.carrier is not Carrier.INT64:
             tensor = self.truncate(tensor, done.carrier, done.low < 0, done.high > 0)
         ends = [abs(end) // divisor * (1 if end >= 0 else -1) for end in (done.low, done.high)]
         return done.change(tensor=tensor, low=ends[0], high=ends[1])
+
+    def in_steps(self, value: Value) -> Value:
+        """The value as whole steps of its grid, in a carrier that holds every step of its range."""
+        return self.plain(self.convert(value, self.carry(value.low, value.high, value.carrier)))
 
     def maximum(self, left: Value, right: Value) -> Value:
         """The larger of two values, exactly."""

@@ -154,7 +154,7 @@ def divide_by_counts(b: Builder, total: Value, window: Window, image: tuple[int,
     counts = np.full(window.out, taps) if count_padding or not window.padded else overlaps(window, image)
     if (counts == counts.flat[0]).all():
         return b.divide(total, int(counts.flat[0]))
-    whole = b.plain(b.channels_last(total))
+    whole = b.in_steps(b.channels_last(total))
     divisors = b.constant(counts[np.newaxis, ..., np.newaxis], NUMPY_TYPE[whole.carrier])
     tensor = b.node("Div", str(whole.tensor), divisors)
     if whole.carrier is not Carrier.INT64:
