@@ -85,6 +85,16 @@ def test_a_changed_file_takes_over_the_points_it_shares(run: Run, evaluations: E
     assert len(evaluations()) == 16
 
 
+def test_another_version_judges_every_point_anew(
+    run: Run, evaluations: Evaluations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(TABLES)
+    for module in ("space", "book"):
+        monkeypatch.setattr(f"toolkit.sweep.{module}.package_versions", lambda: {"toolkit": "9"})
+    run(TABLES)
+    assert len(evaluations()) == 24
+
+
 def test_failures_are_records_and_may_be_tried_again(run: Run, evaluations: Evaluations) -> None:
     tables = {"name": "t", "quantization": {"weight_bits": [1, 2, 3, 4, 7, 8, 9]}}
     result = run(tables, evaluate=cheap.troubled)

@@ -191,14 +191,15 @@ class Book:
             return records_of(self.study)
 
     def earlier_records(self) -> dict[str, PointRecord]:
-        """Points of earlier versions of this sweep file in the same storage, by digest."""
+        """Points of earlier versions of this sweep file in the same storage, by digest; not of other software."""
         import optuna
 
         found: dict[str, PointRecord] = {}
         with talking_to(self.name):
             for summary in optuna.get_all_study_summaries(self.storage, include_best_trial=False):
                 about = summary.user_attrs.get(ABOUT, {})
-                if about.get("name") == self.sweep.name and summary.study_name != self.study.study_name:
+                same = about.get("name") == self.sweep.name and summary.user_attrs.get("versions") == package_versions()
+                if same and summary.study_name != self.study.study_name:
                     study = optuna.load_study(study_name=summary.study_name, storage=self.storage)
                     found |= records_of(study)
         return {key: record for key, record in found.items() if record.state == "complete"}

@@ -35,7 +35,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from toolkit.config import DESIGN_SECTIONS, InvalidSection, Section, TrainConfig, line_of, merge
 from toolkit.errors import ConfigError, nearest
-from toolkit.store import digest
+from toolkit.store import digest, package_versions
 from toolkit.sweep.settings import SweepDesign, SweepDesignFile, SweepSettings
 
 Key = tuple[str, ...]
@@ -153,10 +153,14 @@ class Sweep:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Digest of what decides which points there are and how they are judged; not of how many are taken."""
+        """Digest of what decides which points there are and how they are judged; not of how many are taken.
+
+        Versions belong to it: another emulator or estimator judges every point anew.
+        """
         settings = self.settings.model_dump(mode="json", include={"search", "objectives", "constraints"})
         tables = [[branch.name, branch.tables, branch.dimensions] for branch in self.branches]
-        return digest("sweep", 1, self.name, settings, self.settings.images, self.settings.split, tables)
+        judged_on = [settings, self.settings.images, self.settings.split, package_versions()]
+        return digest("sweep", 2, self.name, judged_on, tables)
 
     @property
     def size(self) -> int:
