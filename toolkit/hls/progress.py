@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,9 +17,12 @@ SECONDS_BETWEEN_LINES = 30.0
 
 @contextmanager
 def counting(what: str, total: int, console: Console | None = None) -> Iterator[OnProgress]:
-    """What to call with images done and all: moves a bar, or off a terminal prints a line every half minute."""
-    shown = console or Console(stderr=True, soft_wrap=True)
-    if shown.is_terminal:
+    """What to call with images done and all: moves a bar, or off a terminal prints a line every half minute.
+
+    Worker processes, whose parent tells for them, say nothing.
+    """
+    shown = console or Console(stderr=True, soft_wrap=True, quiet=parent_process() is not None)
+    if shown.is_terminal and not shown.quiet:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=shown, transient=True) as bar:
             task = bar.add_task(what, total=total)
