@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_graphs import dense, graph, relu, skip_graph, small_cnn, with_depth
+from small_graphs import convolution, dense, graph, relu, skip_graph, small_cnn, with_depth
 
 from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
 from toolkit.errors import ConfigError
@@ -81,6 +81,22 @@ def test_simulation_and_first_and_last_tokens_agree() -> None:
     quick = estimate(small_cnn(size=24), EstimateConfig(fifo_simulation=False), hls=STREAM)
     assert quick.latency_cycles.value == pytest.approx(exact.latency_cycles.value, rel=0.05)
     assert quick.initiation_interval_cycles.value == pytest.approx(exact.initiation_interval_cycles.value, rel=0.05)
+
+
+def test_first_and_last_tokens_see_a_balanced_network_fall_behind() -> None:
+    """A second convolution as busy as the first ends long after its last pixel has come."""
+    random = np.random.default_rng(0)
+    settings = {"strategy": "resource"}
+    layers = [
+        convolution("a", "x", [16, 16, 2], random.integers(-7, 8, (3, 3, 2, 4)) / 32, reuse_factor=72, **settings),
+        convolution("b", "a", [14, 14, 4], random.integers(-7, 8, (3, 3, 4, 4)) / 32, reuse_factor=108, **settings),
+        convolution("c", "b", [12, 12, 4], random.integers(-7, 8, (3, 3, 4, 4)) / 32, reuse_factor=144, **settings),
+    ]
+    one = graph([16, 16, 2], layers)
+    exact = estimate(one, hls=RESOURCE)
+    quick = estimate(one, EstimateConfig(fifo_simulation=False), hls=RESOURCE)
+    assert exact.latency_cycles.value > 1.1 * exact.initiation_interval_cycles.value
+    assert quick.latency_cycles.value == pytest.approx(exact.latency_cycles.value, rel=0.05)
 
 
 def test_needed_fifos_are_reported_with_what_they_save() -> None:

@@ -445,9 +445,9 @@ def quick_timing(
         busy, lead, tail = result.profile
         begin = max((first[name] for name in sources), default=0.0)
         arrive = max((last[name] for name in sources), default=0.0)
-        share = lead / max(busy, 1)
+        share = opening_share(result.stage, lead / max(busy, 1))
         opening = max(begin + lead, begin + share * (arrive - begin))
-        ending = max(begin + busy, arrive + tail)
+        ending = max(begin + busy, arrive + tail, arrive + backlog(result.stage, result.cycles, arrive - begin))
         first.update(dict.fromkeys(layer.outputs, opening))
         last.update(dict.fromkeys(layer.outputs, ending))
         slowest, latest = max(slowest, busy), max(latest, ending)
@@ -482,6 +482,31 @@ def stage_profile(stage: Stage, cycles: Cycles) -> tuple[float, float, float]:
     if stage.kind in ("dense", "global_pool"):
         return cycles.high, cycles.high, max(cycles.high - stage.in_pixels + 1, 1)
     return cycles.high, cycles.depth, cycles.depth
+
+
+def opening_share(stage: Stage, otherwise: float) -> float:
+    """Share of the input that must have come before the first output."""
+    if stage.kind not in ("conv", "depthwise", "pointwise", "pool"):
+        return otherwise
+    return ((stage.kernel_height - 1) * stage.in_width + stage.kernel_width - 1) / max(stage.in_pixels - 1, 1)
+
+
+def backlog(stage: Stage, cycles: Cycles, arrival: float) -> float:
+    """Work a convolution has left when its last pixel arrives, pixels coming evenly over ``arrival`` cycles.
+
+    All windows lie behind the first rows, so a stage as fast as the one before falls behind towards the end:
+    counted from the first window, and from the last row.
+    """
+    if stage.kind not in ("conv", "depthwise", "pointwise"):
+        return 0.0
+    gap = arrival / max(stage.in_pixels - 1, 1)
+    full, idle = cycle_share(stage, cycles), idle_share(stage, cycles)
+    rows, width = stage.in_height - stage.kernel_height + 1, stage.in_width
+    behind = (
+        stage.out_pixels * full + (rows * width - stage.out_pixels) * idle - gap * (rows * width - stage.kernel_width)
+    )
+    row = stage.out_width * full + (width - stage.out_width) * idle - gap * (width - stage.kernel_width)
+    return max(behind, row)
 
 
 def cycle_share(stage: Stage, cycles: Cycles) -> float:
