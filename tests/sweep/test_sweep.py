@@ -281,6 +281,10 @@ def test_best_answers_from_the_store(run: Run) -> None:
     assert found.record.point.design.quantization.weight_bits == 4
     assert found.record.point.design.hls.reuse_factor == 1
     assert found.record.point.design.hls.part == "xc7z020clg400-1"
+    tables = {**TABLES, "name": "strict", "hls": {"clock_period_ns": [5, 10]}, "sweep": {"constraints": ["dsp <= 256"]}}
+    run(tables)
+    (named,) = best(name="strict")
+    assert (named.record.figures["accuracy"].value, named.record.figures["latency_us"].value) == (1 - 2.0**-4, 0.5)
     with pytest.raises(ConfigError, match=r"closest has accuracy 0\.996"):
         best(min_accuracy=0.999)
     with pytest.raises(ConfigError, match='did you mean "xc7z020clg400-1"'):

@@ -103,7 +103,7 @@ def row(record: PointRecord, constraints: Sequence[str], on_front: bool) -> dict
 
 
 def best_of(records: Sequence[PointRecord], constraints: Sequence[str], objective: str) -> PointRecord:
-    """The point best in one objective among those that hold the constraints."""
+    """The point best in one objective, then in accuracy, among those that hold the constraints."""
     left = [record for record in records if record.state == "complete" and objective in record.figures]
     if not left:
         raise ConfigError(f"no point of {len(records)} was evaluated and has a figure for {objective}")
@@ -113,7 +113,8 @@ def best_of(records: Sequence[PointRecord], constraints: Sequence[str], objectiv
         if not kept:
             raise ConfigError(f"no point holds {limit}: {closest(left, limit)}")
         left = kept
-    return min(left, key=lambda record: cost(record.figures, [objective]))
+    known = [name for name in (objective, "accuracy") if all(name in record.figures for record in left)]
+    return min(left, key=lambda record: cost(record.figures, known))
 
 
 def closest(records: Sequence[PointRecord], limit: Limit) -> str:
@@ -195,6 +196,7 @@ def best(
 ) -> tuple[Best, ...]:
     """The best point of all sweeps in the store, one per test set: accuracies on different images do not compare.
 
+    With the ``name`` of a sweep its own constraints hold too.
     Raises ``ConfigError`` when no point holds what is asked for, ``StoreError`` without any sweep.
     """
     opened, title = open_storage(storage), str(storage or default_storage())
@@ -203,7 +205,8 @@ def best(
     }
     if not studies:
         raise StoreError(f"{title} holds no sweep{f' named {name}' if name else ''}")
-    asked = ["fits", *constraints]
+    own = [text for about in studies.values() for text in about["constraints"]] if name else []
+    asked = list(dict.fromkeys(["fits", *own, *constraints]))
     asked += [f"accuracy >= {min_accuracy}"] if min_accuracy is not None else []
     asked += [f"latency_us <= {max_latency_us}"] if max_latency_us is not None else []
     results = [result_of(opened, title, study, about) for study, about in studies.items()]
