@@ -41,6 +41,8 @@ IMAGES = 2000
 CSIM_IMAGES = {"ours": 64, "hls4ml": 16}
 MEMORY_IMAGES = 10_000
 FLOAT_BATCH = 64
+MATRIX_PRODUCT = "matrix product"
+MATRIX_SIZE = 2048
 # The design csim is compared on: io_stream with a reuse factor that csim compiles fast.
 DESIGN = HlsConfig(io_type="io_stream", strategy="Resource", reuse_factor=64, invalid_reuse_factor="nearest")
 
@@ -67,7 +69,7 @@ class EmulatorBench:
     first_prediction_s: Mapping[str, Figure]  # from a Keras model, hls4ml's conversion included
     build_s: Mapping[str, Figure]  # from a written project to a library that can be called
     memory_mib: Figure  # above the images, for 10,000 of them
-    peak_gflops: Figure
+    peak_gflops: Figure  # the best of all races
     environment: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -82,10 +84,10 @@ def bench_emulator(
     rounds: int = ROUNDS,
 ) -> EmulatorBench:
     """Measure all cases; csim (two compiles) only where ``with_csim`` says so."""
-    peak = measure_peak(rounds)
     rows: list[BenchRow] = []
     first: dict[str, Figure] = {}
     builds: dict[str, Figure] = {}
+    peaks: list[Figure] = []
     memory = Figure(0, "MiB", "measured")
     for name, bits in cases:
         float_model, model, images = make_case(name, bits)
@@ -99,12 +101,14 @@ def bench_emulator(
             if with_csim(name, bits):
                 builds |= {f"{engine}, {name} {bits} bits": took for engine, took in race_builds(model).items()}
                 contenders |= stack.enter_context(csim_contenders(model, images))
-            seconds = race({engine: call for engine, (call, _) in contenders.items()}, rounds)
+            calls = {engine: call for engine, (call, _) in contenders.items()}
+            seconds = race({MATRIX_PRODUCT: matrix_product(), **calls}, rounds)
+        peaks.append(peak_of(seconds.pop(MATRIX_PRODUCT)))
         counts = {engine: count for engine, (_, count) in contenders.items()}
-        rows += make_rows(name, bits, seconds, counts, count_flops(float_model), peak.value)
+        rows += make_rows(name, bits, seconds, counts, count_flops(float_model), peaks[-1].value)
         if (name, bits) == cases[0]:
             memory = measure_memory(emulator, images.shape[1:])
-    return EmulatorBench(tuple(rows), first, builds, memory, peak, environment())
+    return EmulatorBench(tuple(rows), first, builds, memory, max(peaks, key=lambda peak: peak.value), environment())
 
 
 def make_case(name: str, bits: int) -> tuple[Any, Any, Array]:
@@ -252,12 +256,16 @@ def count_flops(model: Any) -> int:
     return total
 
 
-def measure_peak(rounds: int, size: int = 2048) -> Figure:
-    """What this machine reaches in a float32 matrix product on all cores, in GFLOP/s."""
-    left = np.random.default_rng(0).random((size, size)).astype(np.float32)
-    seconds = race({"sgemm": lambda: left @ left}, rounds)["sgemm"]
-    note = f"{size} x {size} float32 matrix product, best of {rounds}"
-    return Figure(2 * size**3 / min(seconds) / 1e9, "GFLOP/s", "measured", note=note)
+def matrix_product() -> Callable[[], Any]:
+    """A float32 matrix product on all cores: what this machine reaches where nothing but sums is asked of it."""
+    left = np.random.default_rng(0).random((MATRIX_SIZE, MATRIX_SIZE)).astype(np.float32)
+    return lambda: left @ left
+
+
+def peak_of(seconds: Sequence[float]) -> Figure:
+    """GFLOP/s of the fastest matrix product of a race; the peak its contenders are held against."""
+    note = f"{MATRIX_SIZE} x {MATRIX_SIZE} float32 matrix product, best of {len(seconds)}"
+    return Figure(2 * MATRIX_SIZE**3 / min(seconds) / 1e9, "GFLOP/s", "measured", note=note)
 
 
 def measure_memory(emulator: Emulator, shape: tuple[int, ...]) -> Figure:
