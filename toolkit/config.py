@@ -7,6 +7,7 @@ answered with the nearest known one. ``DesignFile`` is the whole file.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -228,6 +229,19 @@ class HlsConfig(Section):
     """Exceptions by layer name."""
     test_vectors: Annotated[int, Field(ge=0)] = 16
     """Input/output pairs written to ``tb_data`` when inputs are given."""
+
+    def of_layers(self, names: Collection[str]) -> dict[str, LayerHlsConfig]:
+        """``layers`` for hls4ml layers of these names; a separable convolution's reaches both it is split into."""
+        found = {name: own for name, own in self.layers.items() if name in names}
+        for name, own in self.layers.items():
+            if name not in names:
+                found = {part: own for part in split_names(name) if part in names} | found
+        return found
+
+
+def split_names(name: str) -> tuple[str, str]:
+    """The layers hls4ml makes of a separable convolution."""
+    return f"{name}_depthwise", f"{name}_pointwise"
 
 
 class EstimateConfig(Section):

@@ -58,7 +58,8 @@ def convolution(
     geometry = {"filt_height": height, "filt_width": width, "stride_height": 1, "stride_width": 1, **sides}
     weights = {"weight": weight(kernel), "bias": weight(np.zeros(kernel.shape[3]))}
     settings = {"strategy": strategy, "reuse_factor": reuse_factor}
-    return layer(name, "Conv2D", [source], made, weights=weights, **geometry, **settings)
+    sizes = {"n_chan": kernel.shape[2], "n_filt": kernel.shape[3]}
+    return layer(name, "Conv2D", [source], made, weights=weights, **geometry, **sizes, **settings)
 
 
 def pooling(name: str, source: str, shape: Sequence[int], size: int = 2) -> Layer:

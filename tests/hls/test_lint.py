@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toolkit.config import HlsConfig
+from toolkit.config import HlsConfig, LayerHlsConfig
 from toolkit.errors import ConfigError
 from toolkit.hls.lint import lint, value_ranges
 from toolkit.records import Estimate, FifoEstimate, Figure, Finding, Graph, Layer, LayerProfile, Tensor, Weight
@@ -40,7 +40,15 @@ def one_layer(
 
 def dense(kernel: Any, **more: Any) -> Graph:
     values = np.asarray(kernel, np.float64)
-    return one_layer("Dense", values, values.shape[:1], values.shape[1:], **more)
+    n_in, n_out = values.shape
+    return one_layer("Dense", values, (n_in,), (n_out,), n_in=n_in, n_out=n_out, **more)
+
+
+def convolution(kind: str, kernel: Any, filters: int, **more: Any) -> Graph:
+    """A 2D convolution over 12 x 12 pixels."""
+    height, width, channels, _ = np.shape(kernel)
+    sizes = {"filt_height": height, "filt_width": width, "n_chan": channels, "n_filt": filters}
+    return one_layer(kind, kernel, (12, 12, channels), (13 - height, 13 - width, filters), **sizes, **more)
 
 
 def found(graph: Graph, rule: str, config: HlsConfig | None = None, **more: Any) -> list[Finding]:
@@ -66,12 +74,34 @@ def test_invalid_and_moved_reuse_factors() -> None:
     assert not found(dense(SMALL, strategy="resource", reuse_factor=8), "reuse-factor-moved", RESOURCE)
 
 
+def test_a_depthwise_reuse_factor_is_judged_as_hls4ml_does() -> None:
+    kernel = np.full((3, 3, 4, 1), 0.25)
+    for factor, invalid in ((72, False), (5, True)):  # 36 rows and 4 columns, though only 36 weights
+        graph = convolution("DepthwiseConv2D", kernel, 4, strategy="resource", reuse_factor=factor)
+        assert bool(found(graph, "reuse-factor-invalid", RESOURCE.change(reuse_factor=factor))) is invalid
+
+
+def test_a_reuse_factor_of_a_separable_convolution_is_that_of_its_parts() -> None:
+    graph = dense(SMALL, strategy="resource", reuse_factor=8)
+    parts = replace(graph, layers=(graph.layers[0], replace(graph.layers[1], name="it_pointwise")))
+    asked = RESOURCE.change(layers={"it": LayerHlsConfig(reuse_factor=7)})
+    assert "7 was asked for" in found(parts, "reuse-factor-moved", asked)[0].reason
+
+
 @pytest.mark.parametrize(
-    ("factor", "io_type", "wrong"), [(54, "io_parallel", True), (27, "io_parallel", False), (54, "io_stream", False)]
+    ("kind", "kernel", "factor", "io_type", "wrong"),
+    [
+        ("Conv2D", (3, 3, 3, 8), 54, "io_parallel", True),
+        ("Conv2D", (3, 3, 3, 8), 27, "io_parallel", False),
+        ("Conv2D", (3, 3, 3, 8), 54, "io_stream", False),
+        ("PointwiseConv2D", (1, 1, 4, 8), 8, "io_parallel", True),
+        ("PointwiseConv2D", (1, 1, 4, 8), 4, "io_parallel", False),
+    ],
 )
-def test_the_convolution_hls4ml_computes_wrongly(factor: int, io_type: str, wrong: bool) -> None:
-    kernel = np.full((3, 3, 3, 8), 0.25)
-    graph = one_layer("Conv2D", kernel, (12, 12, 3), (10, 10, 8), strategy="resource", reuse_factor=factor)
+def test_the_convolution_hls4ml_computes_wrongly(
+    kind: str, kernel: tuple[int, ...], factor: int, io_type: str, wrong: bool
+) -> None:
+    graph = convolution(kind, np.full(kernel, 0.25), kernel[-1], strategy="resource", reuse_factor=factor)
     config = RESOURCE.change(io_type=io_type, reuse_factor=factor)
     assert bool(found(graph, "convolution-wrong-bits", config)) is wrong
 

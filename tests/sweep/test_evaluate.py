@@ -124,10 +124,11 @@ def test_figures_say_what_they_are(dataset: Dataset, trained: TrainRecord) -> No
     assert PointRecord.from_json(record.to_json()).to_json() == record.to_json()
 
 
-def test_a_combination_that_hls4ml_computes_wrongly_is_refused() -> None:
+def test_a_reuse_factor_that_hls4ml_computes_wrongly_is_moved_or_refused() -> None:
     hls = {"io_type": "io_parallel", "strategy": "Resource", "reuse_factor": 1000}
-    with pytest.raises(ConfigError, match="computed wrongly by hls4ml"):
-        evaluate_point(points(hls=hls)[0])
+    assert evaluate_point(points(hls=hls)[0]).reuse_factors["conv1"] == 9  # of 3 x 3 x 1 values
+    with pytest.raises(ConfigError, match="computes convolutions wrongly"):
+        evaluate_point(points(hls=hls | {"invalid_reuse_factor": "error"})[0])
 
 
 @pytest.mark.parametrize("strategy", ["Latency", "Resource"])

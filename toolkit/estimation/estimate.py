@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from toolkit.config import EstimateConfig, HlsConfig
+from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
 from toolkit.errors import ConfigError
 from toolkit.estimation.area import NOTHING_BETWEEN, Area, FifoArea, area_of, fifo_area
 from toolkit.estimation.assembly import assembled
@@ -46,9 +45,9 @@ from toolkit.estimation.devices import RESOURCES, Device, family_of, find_device
 from toolkit.estimation.stages import MATRIX_KINDS, Stage, stages_of
 from toolkit.estimation.tools import Tool, parse_tool
 from toolkit.estimation.weights import Integers, block_bits
-from toolkit.hls.reuse import nearest_reuse_factor, valid_reuse_factors
+from toolkit.hls import reuse
 from toolkit.precision import Precision
-from toolkit.records import Estimate, FifoEstimate, Figure, Graph, HlsProject, LayerEstimate
+from toolkit.records import Estimate, FifoEstimate, Figure, Graph, HlsProject, Layer, LayerEstimate
 
 UNITS = {"dsp": "DSP", "lut": "LUT", "ff": "FF", "bram_18k": "BRAM18K", "uram": "URAM"}
 DEFAULT_TOOL = {"Vitis": "vitis_hls 2023.2", "Vivado": "vivado_hls 2020.1"}
@@ -163,13 +162,14 @@ def setting_of(hls: HlsConfig, config: EstimateConfig) -> Setting:
 
 def estimate_one(analysis: Analysis, setting: Setting) -> Estimate:
     """Estimate one configuration of an analysed network."""
-    stages = as_processes([varied(stage, analysis, setting.hls) for stage in analysis.stages], analysis)
+    hls, own = setting.hls, setting.hls.of_layers([stage.name for stage in analysis.stages])
+    stages = as_processes([varied(stage, analysis, hls, own.get(stage.name)) for stage in analysis.stages], analysis)
     results = [
         layer_result(analysis, index, stage, setting)
         for index, stage in enumerate(stages)
         if stage.kind not in ("input", "wire")
     ]
-    stream = setting.hls.io_type == "io_stream"
+    stream = hls.io_type == "io_stream"
     timing = stream_timing(analysis, stages, results, setting) if stream else parallel_timing(results, setting)
     return assemble(analysis, setting, results, timing)
 
@@ -177,17 +177,15 @@ def estimate_one(analysis: Analysis, setting: Setting) -> Estimate:
 # Variants ------------------------------------------------------------------------------------
 
 
-def varied(stage: Stage, analysis: Analysis, hls: HlsConfig) -> Stage:
-    """A stage with the strategy and reuse factor of another configuration; itself when nothing differs."""
+def varied(stage: Stage, analysis: Analysis, hls: HlsConfig, own: LayerHlsConfig | None) -> Stage:
+    """A stage with strategy and reuse factor of another configuration (``own`` of this layer); itself if the same."""
     if hls is analysis.config or stage.kind not in (*MATRIX_KINDS, "softmax", "scale"):
         return stage
-    own = hls.layers.get(stage.name)
-    strategy = ((own.strategy if own else None) or hls.strategy).lower()
+    layer = analysis.graph.layer(stage.name)
+    strategy = built_strategy(layer, hls, own).lower()
     factor = (own.reuse_factor if own else None) or hls.reuse_factor
-    if stage.kind in MATRIX_KINDS and strategy == "resource":
-        factor = allowed_factor(stage, factor, hls)
-    if strategy == "distributed_arithmetic":
-        factor = 1
+    if stage.kind in MATRIX_KINDS:
+        factor = built_factor(layer, hls, strategy, factor)
     if (strategy, factor) == (stage.strategy, stage.reuse_factor):
         return stage
     key = ("stage", stage.name, strategy, factor)
@@ -199,21 +197,22 @@ def varied(stage: Stage, analysis: Analysis, hls: HlsConfig) -> Stage:
     return found
 
 
-def allowed_factor(stage: Stage, factor: int, hls: HlsConfig) -> int:
-    """The reuse factor hls4ml would build; raises ``ConfigError`` where the configuration wants it exact."""
-    nearest = nearest_reuse_factor(known_factors(stage.n_in, stage.n_out), factor)
-    if nearest != factor and hls.invalid_reuse_factor == "error":
-        raise ConfigError(
-            f"layer {stage.name}: reuse_factor {factor} is not valid for Resource with n_in {stage.n_in} and "
-            f'n_out {stage.n_out}; nearest valid: {nearest} (invalid_reuse_factor = "nearest" takes it)'
-        )
-    return nearest
+def built_strategy(layer: Layer, hls: HlsConfig, own: LayerHlsConfig | None) -> str:
+    """The strategy a layer is converted with: Latency where hls4ml has no Resource form of it."""
+    strategy = (own.strategy if own else None) or hls.strategy
+    return "Latency" if strategy == "Resource" and not reuse.has_resource(layer.kind, hls.io_type) else strategy
 
 
-@lru_cache(maxsize=1024)
-def known_factors(n_in: int, n_out: int) -> tuple[int, ...]:
-    """Reuse factors that Resource builds as asked."""
-    return valid_reuse_factors(n_in, n_out, "Resource")
+def built_factor(layer: Layer, hls: HlsConfig, strategy: str, wanted: int) -> int:
+    """The reuse factor a matrix layer is converted with.
+
+    Raises ``ConfigError`` for one that hls4ml would move or compute wrongly where the configuration wants it exact.
+    """
+    size = reuse.matrix_size(layer.kind, layer.attributes)
+    taken, problem = reuse.take_reuse_factor(layer.name, layer.kind, size, hls.io_type, strategy, wanted)
+    if problem and hls.invalid_reuse_factor == "error":
+        raise ConfigError(f'{problem} (invalid_reuse_factor = "nearest" takes {taken})')
+    return taken
 
 
 def top_block_bits(stage: Stage, analysis: Analysis) -> int:

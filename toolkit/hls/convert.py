@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.config import HlsConfig, LayerHlsConfig
+from toolkit.config import HlsConfig, LayerHlsConfig, split_names
 from toolkit.errors import ConfigError, HlsError, ModelError, ToolkitError, UnsupportedLayer, nearest
 from toolkit.hls import reuse
-from toolkit.hls.graph import fifo_depth, graph_digest, read_graph
+from toolkit.hls.graph import check_fifo_names, fifo_depth, graph_digest, read_graph
 from toolkit.hls.limits import check_layers, check_settings
 from toolkit.hls.settle import PLACEHOLDER, Pending, pending_types, settle_types
 from toolkit.precision import Precision
@@ -29,7 +29,6 @@ from toolkit.records import Graph, Weight
 
 TOP = "myproject"  # name of the top C++ function, hls4ml's default
 
-MATRIX_KINDS = ("Dense", "Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
 WEIGHT_NAMES = ("weight", "bias", "scale", "depthwise", "pointwise")
 # What softmax puts out when nobody says: probabilities to 16 bits.
 SOFTMAX_RESULT = "ufixed<17,1,RND,SAT>"
@@ -243,23 +242,15 @@ def is_cast(layer: LayerDict) -> bool:
 
 
 def layer_overrides(config: HlsConfig, layers: list[LayerDict], model: Any) -> dict[str, LayerHlsConfig]:
-    """``config.layers`` by hls4ml layer name; a Keras layer's name also reaches the layers it is split into.
-
-    Raises ``ConfigError`` with the nearest name for one that does not exist.
-    """
+    """``config.layers`` by hls4ml layer name; raises ``ConfigError`` for one that is not there."""
     names = {layer["name"] for layer in layers}
-    keras_names = {layer.name for layer in model.layers}
-    overrides: dict[str, LayerHlsConfig] = {}
-    for name, override in config.layers.items():
-        parts = [part for part in (f"{name}_depthwise", f"{name}_pointwise") if part in names and name not in names]
-        reached = [name] if name in names else parts
-        if not reached and name not in keras_names:
-            known = sorted(names | keras_names)
+    known = sorted(names | {layer.name for layer in model.layers})
+    for name in config.layers:
+        if name not in known and not names & {*split_names(name)}:
             raise ConfigError(
                 f'hls.layers: "{name}" is not a layer{nearest(name, known)}; layers are {", ".join(known)}'
             )
-        overrides |= {part: override for part in reached if part not in config.layers or part == name}
-    return overrides
+    return config.of_layers(names)
 
 
 def choose_reuse_factors(
@@ -278,7 +269,7 @@ def choose_reuse_factors(
         strategy, note = choose_strategy(config, override, layer)
         notes += [note] if note else []
         factor = override.reuse_factor or config.reuse_factor
-        if layer["class_name"] in MATRIX_KINDS:
+        if layer["class_name"] in reuse.MATRIX_KINDS:
             factor, problem, note = choose_reuse_factor(config, layer, strategy, factor)
             problems += [problem] if problem else []
             notes += [note] if note else []
@@ -294,7 +285,7 @@ def choose_strategy(config: HlsConfig, override: LayerHlsConfig, layer: LayerDic
     Raises ``ConfigError`` when the user named it for this very layer.
     """
     kind, strategy = layer["class_name"], override.strategy or config.strategy
-    reason = unavailable(config.io_type, layer, strategy) if kind in MATRIX_KINDS else None
+    reason = unavailable(config.io_type, layer, strategy) if kind in reuse.MATRIX_KINDS else None
     if reason is None:
         return strategy, None
     if override.strategy:
@@ -309,7 +300,7 @@ def unavailable(io_type: str, layer: LayerDict, strategy: str) -> str | None:
         return "distributed_arithmetic is for Dense, Conv1D and Conv2D"
     if strategy == "distributed_arithmetic" and not has_quantizer(layer, "weight"):
         return "distributed_arithmetic needs quantized weights"
-    if strategy == "Resource" and io_type == "io_parallel" and "Depthwise" in kind:
+    if strategy == "Resource" and not reuse.has_resource(kind, io_type):
         return "Resource is not for depthwise convolutions with io_parallel"
     return None
 
@@ -318,30 +309,12 @@ def choose_reuse_factor(
     config: HlsConfig, layer: LayerDict, strategy: str, wanted: int
 ) -> tuple[int, str | None, str | None]:
     """The reuse factor of one layer, and either what is wrong with it or a note that it was moved."""
-    if strategy == "Latency":
-        return wanted, None, None
-    n_in, n_out = matrix_size(layer)
-    valid = reuse.valid_reuse_factors(n_in, n_out, strategy)
-    rule = "must be 1" if strategy == "distributed_arithmetic" else reuse.RULE
-    if strategy == "Resource" and config.io_type == "io_parallel" and "Conv" in layer["class_name"]:
-        rule += f"; with io_parallel also at most n_in = {n_in}, since above it hls4ml 1.3.0 {reuse.WRONG_ABOVE_N_IN}"
-        valid = tuple(value for value in valid if value <= n_in)
-    if wanted in valid:
-        return wanted, None, None
-    if config.invalid_reuse_factor == "nearest":
-        taken = reuse.nearest_reuse_factor(valid, wanted)
-        return taken, None, f"{layer['name']}: reuse factor {wanted} is not valid for {strategy}, {taken} taken"
-    near = ", ".join(str(value) for value in reuse.neighbours(valid, wanted))
-    text = f"hls.reuse_factor of layer {layer['name']} ({strategy}, n_in = {n_in}, n_out = {n_out}) {rule}"
-    return wanted, f"{text}; got {wanted}, nearest valid: {near}", None
-
-
-def matrix_size(layer: LayerDict) -> tuple[int, int]:
-    """Rows and columns of the matrix product, as ``FPGABackend.get_layer_mult_size`` counts them."""
-    if layer["class_name"] == "Dense":
-        return int(layer["n_in"]), int(layer["n_out"])
-    kernel = int(layer.get("filt_height", 1)) * int(layer["filt_width"])
-    return int(layer["n_chan"]) * kernel, int(layer["n_filt"])
+    name, kind = layer["name"], layer["class_name"]
+    size = reuse.matrix_size(kind, layer)
+    taken, problem = reuse.take_reuse_factor(name, kind, size, config.io_type, strategy, wanted)
+    if problem is None or config.invalid_reuse_factor == "error":
+        return taken, problem, None
+    return taken, None, f"{name}: reuse factor {wanted} is not valid for {strategy}, {taken} taken"
 
 
 def build_settled(
@@ -397,10 +370,8 @@ def set_fifo_depths(model_graph: Any, config: HlsConfig) -> None:
     ports = {*model_graph.inputs, *model_graph.outputs}
     variables = {name: variable for node in model_graph.get_layers() for name, variable in node.variables.items()}
     fifos = {name: variable for name, variable in variables.items() if name not in ports and fifo_depth(variable)}
+    check_fifo_names(config.fifo_depths, fifos)
     for name, depth in config.fifo_depths.items():
-        if name not in fifos:
-            known = f"{nearest(name, fifos)}; FIFOs are {', '.join(fifos)}" if fifos else "; io_parallel has none"
-            raise ConfigError(f'hls.fifo_depths: no FIFO is named "{name}"{known}')
         fifos[name].pragma = ("stream", depth)
 
 
@@ -446,7 +417,7 @@ def hls4ml_config(
 def layer_settings(config: HlsConfig, override: LayerHlsConfig, layer: LayerDict) -> dict[str, Any]:
     """Strategy, reuse factor and the other keys of one layer, by hls4ml's names."""
     settings: dict[str, Any] = {"ReuseFactor": layer["chosen_reuse_factor"]}
-    if layer["class_name"] in MATRIX_KINDS:
+    if layer["class_name"] in reuse.MATRIX_KINDS:
         settings["Strategy"] = layer["chosen_strategy"]
     if layer["class_name"] in ("Conv1D", "Conv2D"):
         factor = override.parallelization_factor or config.parallelization_factor
@@ -539,7 +510,7 @@ def has_quantizer(layer: LayerDict, name: str) -> bool:
 
 def is_function(layer: LayerDict) -> bool:
     """Whether a layer is an activation function without a quantizer."""
-    return "activation" in layer and "activation_type" not in layer and layer["class_name"] not in MATRIX_KINDS
+    return "activation" in layer and "activation_type" not in layer and layer["class_name"] not in reuse.MATRIX_KINDS
 
 
 def decide(types: dict[str, str], name: str, decided: str | None, layer: LayerDict, open_types: list[str]) -> None:

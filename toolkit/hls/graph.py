@@ -23,13 +23,13 @@ import io
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from toolkit.errors import ConfigError, HlsError, StoreError
+from toolkit.errors import ConfigError, HlsError, StoreError, nearest
 from toolkit.precision import Precision
 from toolkit.records import Array, Graph, Layer, Tensor, Weight
 from toolkit.store import digest, read_json, write_bytes, write_json
@@ -139,6 +139,14 @@ def as_written(variable: Any, precision: Precision) -> Array:
 def keras_layout(values: Array) -> Array:
     """Undo the transposition of hls4ml's ``apply_resource_strategy``, which puts the outputs first."""
     return np.moveaxis(values, 0, -1)
+
+
+def check_fifo_names(asked: Iterable[str], known: Collection[str]) -> None:
+    """Raise ``ConfigError`` with the nearest name for a FIFO that does not exist."""
+    for name in asked:
+        if name not in known:
+            choices = f"{nearest(name, known)}; FIFOs are {', '.join(known)}" if known else "; io_parallel has none"
+            raise ConfigError(f'hls.fifo_depths: no FIFO is named "{name}"{choices}')
 
 
 def fifo_depth(variable: Any) -> int:

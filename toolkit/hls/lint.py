@@ -16,8 +16,9 @@ import numpy as np
 
 from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError
+from toolkit.hls import reuse
 from toolkit.hls.limits import wrong_pooling, wrong_window
-from toolkit.hls.reuse import is_valid_reuse_factor, nearest_reuse_factor, neighbours, valid_reuse_factors
+from toolkit.hls.reuse import MATRIX_KINDS, matrix_size
 from toolkit.precision import Overflow, Precision
 from toolkit.records import Array, Estimate, Finding, Graph, HlsProject, Layer, LayerProfile, Severity
 
@@ -28,7 +29,6 @@ UNFOLDED_CYCLES = 1045
 FAST_CLOCK_NS = {"xc7": 4.0, "other": 2.5}  # shorter periods are rarely met by HLS designs on these parts
 SLOW_CLOCK_NS = 40.0
 WASTED_BRAM_18K = 4  # fewer blocks wasted in FIFOs are not worth a finding
-MATRIX_KINDS = ("Dense", "Conv1D", "Conv2D", "PointwiseConv1D", "PointwiseConv2D", "DepthwiseConv1D", "DepthwiseConv2D")
 
 MOVING_KINDS = (
     *("Pooling1D", "Pooling2D", "GlobalPooling1D", "GlobalPooling2D", "Reshape", "Flatten", "Clone", "Repack"),
@@ -76,37 +76,31 @@ def lint(
     return tuple(sorted(found, key=lambda finding: order[finding.severity]))
 
 
-def layer_matrix(layer: Layer) -> tuple[int, int] | None:
-    """``n_in`` and ``n_out`` of a layer's matrix product, ``None`` for other layers."""
-    if layer.kind not in MATRIX_KINDS:
-        return None
-    weight = layer.weights.get("weight", layer.weights.get("depthwise"))
-    if weight is None:
-        return None
-    shape = weight.values.shape
-    return math.prod(shape[:-1]), shape[-1]
-
-
 # Reuse factor and size -------------------------------------------------------------------------
 
 
 def reuse_factor_rules(design: Design) -> Iterator[Finding]:
     """A reuse factor hls4ml would move, or has moved, under strategy Resource."""
-    for layer in design.graph.layers:
-        matrix = layer_matrix(layer)
-        if matrix is None or strategy_of(layer, design) != "resource":
-            continue
+    own = design.config.of_layers({layer.name for layer in design.graph.layers})
+    for layer in resource_layers(design):
+        n_in, n_out = matrix_size(layer.kind, layer.attributes)
         factor = int(layer.attributes.get("reuse_factor", 1))
-        if not is_valid_reuse_factor(*matrix, factor):
-            valid = valid_reuse_factors(*matrix)
-            near = ", ".join(str(value) for value in neighbours(valid, factor))
-            reason = f"reuse factor {factor} is not valid for n_in {matrix[0]} and n_out {matrix[1]} under Resource"
+        if not reuse.is_valid_reuse_factor(n_in, n_out, factor):
+            near = ", ".join(str(value) for value in reuse.neighbours(reuse.valid_reuse_factors(n_in, n_out), factor))
+            reason = f"reuse factor {factor} is not valid for n_in {n_in} and n_out {n_out} under Resource"
             yield Finding("error", layer.name, "reuse-factor-invalid", reason, f"choose {near}")
             continue
-        asked = asked_factor(layer, design)
+        asked = (own[layer.name].reuse_factor if layer.name in own else None) or design.config.reuse_factor
         if asked != factor:
             reason = f"reuse factor {asked} was asked for, {factor} is built (the nearest valid one)"
             yield Finding("note", layer.name, "reuse-factor-moved", reason, f"write {factor} to say what is built")
+
+
+def resource_layers(design: Design) -> Iterator[Layer]:
+    """The matrix layers built with strategy Resource."""
+    for layer in design.graph.layers:
+        if layer.kind in MATRIX_KINDS and strategy_of(layer, design) == "resource":
+            yield layer
 
 
 def strategy_of(layer: Layer, design: Design) -> str:
@@ -114,28 +108,23 @@ def strategy_of(layer: Layer, design: Design) -> str:
     return str(layer.attributes.get("strategy", design.config.strategy)).lower()
 
 
-def asked_factor(layer: Layer, design: Design) -> int:
-    """The reuse factor the configuration names for a layer."""
-    own = design.config.layers.get(layer.name)
-    return own.reuse_factor if own and own.reuse_factor else design.config.reuse_factor
-
-
 def wrong_convolution(design: Design) -> Iterator[Finding]:
     """io_parallel, Resource, convolution with RF above the window: hls4ml 1.3 computes wrong outputs."""
-    for layer in design.graph.layers:
-        matrix = layer_matrix(layer)
-        parallel = design.config.io_type == "io_parallel" and layer.kind in ("Conv1D", "Conv2D")
-        if not parallel or matrix is None or strategy_of(layer, design) != "resource":
-            continue
-        factor = int(layer.attributes.get("reuse_factor", 1))
-        if factor > matrix[0]:
-            valid = [value for value in valid_reuse_factors(*matrix) if value <= matrix[0]]
+    for layer in resource_layers(design):
+        size, factor = matrix_size(layer.kind, layer.attributes), int(layer.attributes.get("reuse_factor", 1))
+        if reuse.ends_at_n_in(layer.kind, design.config.io_type) and factor > size[0]:
+            valid = reuse.right_reuse_factors(layer.kind, size, design.config.io_type, "Resource")
             reason = (
-                f"io_parallel with Resource and reuse factor {factor} above the window's {matrix[0]} values gives "
+                f"io_parallel with Resource and reuse factor {factor} above the window's {size[0]} values gives "
                 "wrong outputs in hls4ml 1.3 (hls4ml issue 817)"
             )
-            remedy = f"use a reuse factor up to {nearest_reuse_factor(tuple(valid), matrix[0])}, or io_stream"
-            yield Finding("error", layer.name, "convolution-wrong-bits", reason, remedy)
+            yield Finding(
+                "error",
+                layer.name,
+                "convolution-wrong-bits",
+                reason,
+                f"use a reuse factor up to {valid[-1]}, or io_stream",
+            )
 
 
 def wrong_windows(design: Design) -> Iterator[Finding]:
@@ -166,12 +155,13 @@ def unrolled_arrays(design: Design) -> Iterator[Finding]:
                 reason = f"{tensor.name} has {size} elements; io_parallel partitions arrays up to {UNROLL_LIMIT}"
                 yield Finding("error", tensor.name, "array-does-not-unroll", reason, "use io_stream")
     for layer in design.graph.layers:
-        matrix = layer_matrix(layer)
-        if matrix is None or strategy_of(layer, design) != "latency" or matrix[0] * matrix[1] < UNROLL_LIMIT:
+        weight = layer.weights.get("weight") if layer.kind in MATRIX_KINDS else None
+        products = weight.values.size if weight else 0
+        if strategy_of(layer, design) != "latency" or products < UNROLL_LIMIT:
             continue
         severity: Severity = "error" if design.config.backend == "Vivado" else "warning"
         reason = (
-            f"Latency unrolls {matrix[0] * matrix[1]} products; from {UNROLL_LIMIT} on Vivado HLS gives up (all 1,026 "
+            f"Latency unrolls {products} products; from {UNROLL_LIMIT} on Vivado HLS gives up (all 1,026 "
             "public runs of 2020.1 failed) and Vitis HLS takes hours"
         )
         yield Finding(severity, layer.name, "kernel-does-not-unroll", reason, "use Resource with a reuse factor")

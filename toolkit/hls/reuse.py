@@ -9,17 +9,35 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
 
 from toolkit.errors import ConfigError
 
-# Measured with 1.3.0, io_parallel and Resource: Conv2D and its 1x1 form (Vitis) give wrong values in
-# every output; Conv1D, its 1x1 form and the Vivado versions stop at an assertion in csim.
+# hls4ml's classes that multiply a matrix of constants.
+MATRIX_KINDS = ("Dense", "Conv1D", "Conv2D", "PointwiseConv1D", "PointwiseConv2D", "DepthwiseConv1D", "DepthwiseConv2D")
+
 WRONG_ABOVE_N_IN = "computes convolutions wrongly, silently for Conv2D"
 
 RULE = (
     "must divide n_in * n_out, be below n_in or a multiple of it, and leave ceil(n_in * n_out / min(n_in, RF)) "
     "a multiple of n_out (below n_in)"
 )
+
+
+def matrix_size(kind: str, attributes: Mapping[str, Any]) -> tuple[int, int]:
+    """Rows and columns of a matrix layer as hls4ml counts them for its reuse factor, depthwise ones like full ones.
+
+    The rule is ``FPGABackend.get_layer_mult_size``.
+
+    >>> matrix_size("DepthwiseConv1D", {"n_chan": 4, "filt_width": 3, "n_filt": 4})
+    (12, 4)
+    """
+    if kind == "Dense":
+        return int(attributes["n_in"]), int(attributes["n_out"])
+    window = int(attributes.get("filt_height", 1)) * int(attributes["filt_width"])
+    return int(attributes["n_chan"]) * window, int(attributes["n_filt"])
 
 
 def is_valid_reuse_factor(n_in: int, n_out: int, reuse_factor: int) -> bool:
@@ -35,8 +53,32 @@ def is_valid_reuse_factor(n_in: int, n_out: int, reuse_factor: int) -> bool:
     return math.ceil(n_in * n_out / reuse_factor) % n_out == 0
 
 
-def valid_reuse_factors(n_in: int, n_out: int, strategy: str = "Resource") -> tuple[int, ...]:
-    """Every reuse factor hls4ml builds as asked, ascending.
+def has_resource(kind: str, io_type: str) -> bool:
+    """Whether hls4ml 1.3.0 has a Resource form of a matrix layer; ``kind`` is its hls4ml class.
+
+    >>> has_resource("DepthwiseConv2D", "io_parallel"), has_resource("DepthwiseConv2D", "io_stream")
+    (False, True)
+    """
+    return not (io_type == "io_parallel" and "Depthwise" in kind)
+
+
+def ends_at_n_in(kind: str, io_type: str) -> bool:
+    """Whether a Resource layer is computed wrongly above ``n_in``; ``kind`` is its hls4ml class.
+
+    Measured with 1.3.0 and io_parallel: Conv2D and its 1x1 form (Vitis) give wrong values in every
+    output (hls4ml issue 817); Conv1D, its 1x1 form and the Vivado versions stop at an assertion in csim.
+
+    >>> ends_at_n_in("PointwiseConv2D", "io_parallel"), ends_at_n_in("Dense", "io_parallel")
+    (True, False)
+    """
+    return io_type == "io_parallel" and "Conv" in kind
+
+
+@lru_cache(maxsize=4096)
+def valid_reuse_factors(
+    n_in: int, n_out: int, strategy: str = "Resource", *, at_most_n_in: bool = False
+) -> tuple[int, ...]:
+    """Every reuse factor hls4ml builds as asked, ascending; with ``at_most_n_in`` what Resource has up to there.
 
     For Latency, where any is accepted, those that divide the work evenly. Raises ``ConfigError``
     for an unknown strategy.
@@ -44,7 +86,8 @@ def valid_reuse_factors(n_in: int, n_out: int, strategy: str = "Resource") -> tu
     divisors = divisors_of(n_in * n_out)
     match strategy.lower():
         case "resource":
-            return tuple(value for value in divisors if is_valid_reuse_factor(n_in, n_out, value))
+            highest = n_in if at_most_n_in else n_in * n_out
+            return tuple(value for value in divisors if value <= highest and is_valid_reuse_factor(n_in, n_out, value))
         case "latency":
             return divisors
         case "distributed_arithmetic":
@@ -77,3 +120,31 @@ def neighbours(valid: tuple[int, ...], wanted: int) -> tuple[int, ...]:
 def nearest_reuse_factor(valid: tuple[int, ...], wanted: int) -> int:
     """The valid value closest to ``wanted``; the smaller of two equally close, as hls4ml chooses."""
     return min(neighbours(valid, wanted), key=lambda value: (abs(value - wanted), value))
+
+
+def right_reuse_factors(kind: str, size: tuple[int, int], io_type: str, strategy: str) -> tuple[int, ...]:
+    """Every reuse factor hls4ml builds as asked and computes rightly for a matrix layer, ascending."""
+    return valid_reuse_factors(*size, strategy, at_most_n_in=ends_at_n_in(kind, io_type))
+
+
+def take_reuse_factor(
+    layer: str, kind: str, size: tuple[int, int], io_type: str, strategy: str, wanted: int
+) -> tuple[int, str | None]:
+    """The reuse factor a layer is built with, and what is wrong with the one wanted if it is another.
+
+    >>> take_reuse_factor("conv", "Conv2D", (27, 32), "io_parallel", "Resource", 27)
+    (27, None)
+    """
+    if strategy.lower() == "latency":
+        return wanted, None
+    valid = right_reuse_factors(kind, size, io_type, strategy)
+    if wanted in valid:
+        return wanted, None
+    n_in, n_out = size
+    resource = strategy.lower() == "resource"
+    rule = RULE if resource else "must be 1"
+    if resource and ends_at_n_in(kind, io_type):
+        rule += f"; with io_parallel also at most n_in = {n_in}, since above it hls4ml 1.3.0 {WRONG_ABOVE_N_IN}"
+    near = ", ".join(str(value) for value in neighbours(valid, wanted))
+    text = f"hls.reuse_factor of layer {layer} ({strategy}, n_in = {n_in}, n_out = {n_out}) {rule}"
+    return nearest_reuse_factor(valid, wanted), f"{text}; got {wanted}, nearest valid: {near}"

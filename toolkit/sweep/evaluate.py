@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from toolkit.config import DatasetConfig, DesignFile, EstimateConfig, HlsConfig
-from toolkit.errors import ConfigError
 from toolkit.records import Dataset, Estimate, Figure, Graph, TrainRecord
 from toolkit.store import artifact, digest, package_versions, read_json, write_json
 from toolkit.sweep.jobs import TrainingStopped
@@ -65,7 +64,6 @@ def evaluate_point(point: Point, bar: Sequence[float] = ()) -> PointRecord:
         dataset = dataset_of(point.file.dataset.model_dump_json())
     with timed(clock, "convert"):
         graph, facts = converted(point, dataset, bar)
-    refuse_wrong_bits(graph, point.design.hls)
     with timed(clock, "emulate"):
         accuracy = emulated_accuracy(graph, dataset, point)
     with timed(clock, "estimate"):
@@ -212,24 +210,6 @@ def conversion_config(hls: SweepHlsConfig) -> HlsConfig:
             layers[name] = type(layer)(**kept)
     strategy = DA if hls.strategy == DA else "Latency"
     return HlsConfig(**{key: getattr(hls, key) for key in CONVERTED}, strategy=strategy, layers=layers)
-
-
-def refuse_wrong_bits(graph: Graph, hls: HlsConfig) -> None:
-    """Raise ``ConfigError`` for what hls4ml builds but computes wrongly (see ``toolkit.hls.convert.check_built``)."""
-    if hls.io_type != "io_parallel":
-        return
-    for layer in graph.layers:
-        own = hls.layers.get(layer.name)
-        strategy = (own.strategy if own else None) or hls.strategy
-        factor = (own.reuse_factor if own else None) or hls.reuse_factor
-        if layer.kind not in ("Conv1D", "Conv2D") or strategy != "Resource":
-            continue
-        n_in = layer.weights["weight"].values[..., 0].size
-        if factor > n_in:
-            raise ConfigError(
-                f"layer {layer.name}: io_parallel with Resource and a reuse factor above kernel size times channels "
-                f"= {n_in} is computed wrongly by hls4ml 1.3.0, got {factor}; use io_stream or at most {n_in}"
-            )
 
 
 def stored_number(key: str, make: Callable[[], float]) -> float:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from toolkit.config import DesignConfig, DesignFile, LayerHlsConfig, merge
+from toolkit.config import DesignConfig, DesignFile, merge
 from toolkit.errors import ConfigError, StoreError, nearest
 from toolkit.store import write_bytes, write_text
 from toolkit.sweep.book import ABOUT, default_storage, open_storage, records_of, study_name, talking_to
 from toolkit.sweep.figures import HIGHER_IS_BETTER, Limit, cost, figure_name, pareto
 from toolkit.sweep.points import PointRecord
 from toolkit.sweep.space import Sweep, read_sweep
+from toolkit.sweep.targets import with_factors
 
 if TYPE_CHECKING:
     import pandas
@@ -269,11 +270,7 @@ def design_of(record: PointRecord, name: str) -> DesignFile:
     file, design = record.point.file, record.point.design
     hls = design.hls.plain().change(fifo_depths=dict(record.fifo_depths))
     if record.reuse_factors and (design.hls.target_ii or design.hls.target_dsp):
-        layers = {
-            name: hls.layers.get(name, LayerHlsConfig()).change(reuse_factor=factor)
-            for name, factor in record.reuse_factors.items()
-        }
-        hls = hls.change(layers={**hls.layers, **layers})
+        hls = with_factors(hls, record.reuse_factors)
     plain = DesignConfig(name=name, quantization=design.quantization, qat=design.qat, hls=hls, proof=design.proof)
     return DesignFile(**{**dict(file), "name": name, "designs": (plain,)})
 

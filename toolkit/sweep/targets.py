@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
-from toolkit.errors import ConfigError, nearest
-from toolkit.hls.reuse import valid_reuse_factors
+from toolkit.errors import ConfigError
+from toolkit.hls import reuse
+from toolkit.hls.graph import check_fifo_names
 from toolkit.sweep.settings import SweepHlsConfig
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ def resolve(analysis: Analysis, hls: SweepHlsConfig) -> HlsConfig:
 
 def with_factors(hls: HlsConfig, factors: Mapping[str, int]) -> HlsConfig:
     """A configuration with a reuse factor for each named layer."""
-    layers = {
-        name: hls.layers.get(name, LayerHlsConfig()).change(reuse_factor=factor) for name, factor in factors.items()
-    }
+    own = hls.of_layers(factors)
+    layers = {name: own.get(name, LayerHlsConfig()).change(reuse_factor=factor) for name, factor in factors.items()}
     return hls.change(layers={**hls.layers, **layers})
 
 
@@ -80,17 +80,15 @@ def choices(analysis: Analysis, hls: HlsConfig) -> dict[str, list[Choice]]:
 
 
 def valid_factors(analysis: Analysis, hls: HlsConfig) -> dict[str, tuple[int, ...]]:
-    """Reuse factors hls4ml builds as asked (and computes rightly), by matrix layer."""
+    """Reuse factors hls4ml builds as asked and computes rightly, by matrix layer."""
+    from toolkit.estimation.estimate import built_strategy
+
+    layers = {layer.name: layer for layer in analysis.graph.layers if layer.kind in reuse.MATRIX_KINDS}
+    own = hls.of_layers(layers)
     found = {}
-    for stage in analysis.stages:
-        if stage.kind not in ("dense", "conv", "depthwise"):
-            continue
-        own = hls.layers.get(stage.name)
-        strategy = (own.strategy if own else None) or hls.strategy
-        values = valid_reuse_factors(stage.n_in, stage.n_out, strategy)
-        if hls.io_type == "io_parallel" and strategy == "Resource" and stage.kind == "conv":
-            values = tuple(value for value in values if value <= stage.n_in)
-        found[stage.name] = values
+    for name, layer in layers.items():
+        size, strategy = reuse.matrix_size(layer.kind, layer.attributes), built_strategy(layer, hls, own.get(name))
+        found[name] = reuse.right_reuse_factors(layer.kind, size, hls.io_type, strategy)
     return found
 
 
@@ -134,11 +132,7 @@ def with_depths(analysis: Analysis, depths: Mapping[str, int]) -> Analysis:
     """The analysis of the same network with other FIFO depths; raises ``ConfigError`` for one that is not there."""
     ports = {*analysis.graph.inputs, *analysis.graph.outputs}
     known = [name for name, tensor in analysis.graph.tensors.items() if tensor.fifo_depth > 0 and name not in ports]
-    for name in depths:
-        if name not in known:
-            raise ConfigError(
-                f'hls.fifo_depths: no FIFO is named "{name}"{nearest(name, known)}; FIFOs are {", ".join(known)}'
-            )
+    check_fifo_names(depths, known)
     tensors = {
         name: replace(tensor, fifo_depth=depths.get(name, tensor.fifo_depth))
         for name, tensor in analysis.graph.tensors.items()
