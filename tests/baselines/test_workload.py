@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pytest
+
 from toolkit.baselines import count_macs, kernels
 from toolkit.baselines.workload import fused_names
-from toolkit.zoo import build_model
+from toolkit.config import QuantConfig
+from toolkit.training import quantize
+from toolkit.zoo import MODELS, build_model
 
 
 def test_macs_by_hand(model: Any) -> None:
@@ -43,3 +48,11 @@ def test_the_cifar10_cnn() -> None:
     built = build_model("cifar10_cnn", input_shape=(32, 32, 3), classes=10)
     expected = 30 * 30 * 32 * 27 + 13 * 13 * 64 * 288 + 4 * 4 * 64 * 576 + 1024 * 64 + 640
     assert count_macs(built) == expected
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_quantizing_changes_no_count(name: str) -> None:
+    built = build_model(name, input_shape=(32, 32, 3), classes=10)
+    images = np.random.default_rng(0).uniform(0, 1, (4, 32, 32, 3))
+    quantized = quantize(built, QuantConfig(weight_bits=6, activation_bits=6), images)
+    assert count_macs(quantized) == count_macs(built) > 0

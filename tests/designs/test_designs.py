@@ -15,9 +15,13 @@ import numpy as np
 import pytest
 from shipped import ROOT, Shipped, shipped_designs
 
+from toolkit.comparison import compare
+from toolkit.config import EstimateConfig
 from toolkit.data import load_dataset
+from toolkit.estimation import estimate
 from toolkit.pytest_plugin import AtMost, LessThan, read_golden
 from toolkit.records import HlsProject
+from toolkit.training import load_record
 
 DESIGNS = {design.name: design for design in shipped_designs()}
 PROVEN = ("convnet_mnist5k/convnet_4bit", "convnet_mnist5k_styles/parallel_resource_rf25")
@@ -74,6 +78,22 @@ def test_estimates(hls_project: Any, assert_estimate: Any) -> None:
     small = assert_estimate(styles["stream_resource_rf250"], dsp=AtMost(100), fits=True)
     assert small.latency_us.value > fast.latency_us.value
     assert small.lut.value < fast.lut.value
+
+
+def test_compares(shipped: Shipped, hls_project: Any) -> None:
+    """Float network and design make a table, with the same work in both rows."""
+    project = project_of(shipped, hls_project)
+    figures = estimate(project, EstimateConfig(fifo_simulation=False))
+    table = compare(
+        {
+            "float": [load_record(shipped.float_model.parent)],
+            "design": [load_record(shipped.model.parent), project, figures],
+        }
+    )
+    plain, design = table.rows
+    assert design.figures["macs"].value == plain.figures["macs"].value
+    assert design.figures["weight_bits"].value < plain.figures["weight_bits"].value == 32
+    assert design.figures["latency_us"].source == "model"
 
 
 def test_train_records(shipped: Shipped) -> None:

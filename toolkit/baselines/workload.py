@@ -139,7 +139,7 @@ def macs(layer: Any, shape: tuple[int, ...]) -> int:
     if kind in ("Conv1D", "Conv2D", "Dense"):
         return math.prod(shape) * int(math.prod(layer.kernel.shape[:-1]))
     if kind in ("DepthwiseConv2D", "DepthwiseConv1D"):
-        return math.prod(shape) * int(math.prod(layer.kernel.shape[:-2]))
+        return math.prod(shape) * int(math.prod(layer.kernel_size))
     return 0
 
 

@@ -442,6 +442,9 @@ def matching(section: str, pattern: str, names: Mapping[str, bool]) -> list[str]
 def built_layer_names(tables: Tables) -> Mapping[str, bool]:
     """Layers of the float model that the tables describe; builds it."""
     from toolkit.data import load_dataset
+    from toolkit.quiet import start_tensorflow
+
+    start_tensorflow()
     from toolkit.zoo import build_model, load_model
 
     plain: Tables = {key: tables[key] for key in ("dataset", "model") if key in tables}
