@@ -395,3 +395,18 @@ def test_impossible_settings_are_named(config: QuantConfig, words: str) -> None:
 def test_bad_calibration_is_named(inputs: Any, words: str) -> None:
     with pytest.raises(DataError, match=words):
         quantize(dense_then(), QuantConfig(), inputs)
+
+
+def test_inputs_keep_their_order() -> None:
+    """The second input joins first; each has its own calibration array."""
+    late, early = layers.Input((3,), name="late"), layers.Input((5,), name="early")
+    first = layers.Dense(4, activation="relu")(early)
+    made = layers.Dense(2)(layers.Concatenate()([late, layers.Dense(4, activation="relu")(first)]))
+    model = keras.Model([late, early], made)
+    random = np.random.default_rng(0)
+    images = [random.uniform(-1, 1, (50, count)).astype(np.float32) for count in (3, 5)]
+    quantized = quantize(model, QuantConfig(weight_bits=12, activation_bits=14, input_bits=14), images)
+    assert [tensor.shape[1] for tensor in quantized.inputs] == [3, 5]
+    np.testing.assert_allclose(quantized.predict(images, verbose=0), model.predict(images, verbose=0), atol=0.01)
+    with pytest.raises(DataError, match=r"must have shape \[n, 3\] and \[n, 5\], got \(50, 5\) and \(50, 3\)"):
+        quantize(model, QuantConfig(), images[::-1])

@@ -58,7 +58,7 @@ class Network:
 
 
 def read(model: keras.Model) -> Network:
-    """Read a functional or sequential model; nested models are inlined.
+    """Read a functional or sequential model; nested models are inlined, inputs come first and in the model's order.
 
     Raises ``ModelError`` for subclassed models and for weights that are not finite, and
     ``UnsupportedLayer`` for layers used twice and for operations that are not layers.
@@ -71,6 +71,8 @@ def read(model: keras.Model) -> Network:
     for name in names:
         if names.count(name) > 1:
             raise UnsupportedLayer(f"layer {name} is used more than once; give each use a layer of its own")
+    entries = [values[id(tensor)] for tensor in flat(graph.inputs)]
+    nodes.sort(key=lambda node: entries.index(node.name) if node.name in entries else len(entries))
     network = Network(model.name, tuple(nodes), tuple(values[id(tensor)] for tensor in flat(graph.outputs)))
     require_finite(network)
     return network

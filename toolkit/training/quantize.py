@@ -61,7 +61,7 @@ Quantizers (the classes of :mod:`toolkit.zoo.quantizers`, which are QKeras' with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ import numpy as np
 import qkeras
 
 from toolkit.config import LayerQuantConfig, QuantConfig
-from toolkit.errors import ConfigError, DataError, ModelError, UnsupportedLayer, nearest
+from toolkit.errors import ConfigError, DataError, UnsupportedLayer, nearest
 from toolkit.records import Array, Dataset
 from toolkit.training.atoms import split
 from toolkit.training.fold import activation_name, fold_network, scale_and_shift
@@ -91,14 +91,16 @@ SMALLEST_BIAS_BITS = 4
 
 
 def quantize(
-    model: keras.Model, config: QuantConfig | None = None, calibration: Dataset | Array | None = None
+    model: keras.Model,
+    config: QuantConfig | None = None,
+    calibration: Dataset | Array | Sequence[Array] | None = None,
 ) -> keras.Model:
     """A QKeras model with the float model's weights, ready to train further or to convert.
 
     Batch normalization is folded first. Integer bits of kernels and biases are those with the least
     squared error on the weights; those of activations likewise, on what the float model computes for
     the calibration images (a dataset's first ``calibration_count`` training images, or an array of
-    inputs as the model takes them).
+    inputs as the model takes them; one for each input of a model with several).
 
     Raises ``UnsupportedLayer`` for a layer it cannot quantize, ``ModelError`` for weights that are
     not finite, ``DataError`` for calibration inputs of another shape, ``ConfigError`` for settings of
@@ -130,28 +132,35 @@ def require_known_layers(config: QuantConfig, network: Network) -> None:
             )
 
 
-def calibration_inputs(network: Network, config: QuantConfig, calibration: Dataset | Array | None) -> Array:
-    """Images that decide the integer bits, float32 ``[n, ...]``."""
+def calibration_inputs(
+    network: Network, config: QuantConfig, calibration: Dataset | Array | Sequence[Array] | None
+) -> list[Array]:
+    """Images that decide the integer bits, float32 ``[n, ...]``, one array for each input."""
     if calibration is None:
         raise DataError("quantize needs calibration images: a dataset, or an array of inputs as the model takes them")
-    if isinstance(calibration, Dataset):
-        images = calibration.inputs("train", config.calibration_count)
-    else:
-        images = np.asarray(calibration, np.float32)[: config.calibration_count]
     expected = [node.shape for node in network.nodes if node.kind == "InputLayer"]
-    if len(expected) != 1:
-        raise ModelError(f"quantize takes models with one input, this one has {len(expected)}")
-    if not fits(images.shape[1:], expected[0]) or len(images) == 0:
-        raise DataError(
-            f"calibration images must have shape [n, {', '.join(map(str, expected[0]))}], got {images.shape}"
-        )
-    if not np.isfinite(images).all():
+    if isinstance(calibration, Dataset):
+        given: Sequence[Any] = [calibration.inputs("train", config.calibration_count)]
+    else:
+        given = [calibration] if len(expected) == 1 else list(calibration)
+    arrays = [np.asarray(values, np.float32)[: config.calibration_count] for values in given]
+    wanted = " and ".join(f"[n, {', '.join(map(str, shape))}]" for shape in expected)
+    shapes = [array.shape for array in arrays]
+    if len(arrays) != len(expected) or not all(map(fits, shapes, expected)) or len({len(a) for a in arrays}) > 1:
+        raise DataError(f"calibration images must have shape {wanted}, got {' and '.join(map(str, shapes))}")
+    if not all(np.isfinite(array).all() for array in arrays):
         raise DataError("calibration images must be finite, got NaN or infinite values")
-    return images
+    return arrays
 
 
 def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(expected) and all(want in (None, got) for got, want in zip(shape, expected, strict=True))
+    """Whether an array of this shape holds at least one input of the expected shape."""
+    inner = shape[1:]
+    return (
+        len(inner) == len(expected)
+        and shape[0] > 0
+        and all(want in (None, got) for got, want in zip(inner, expected, strict=True))
+    )
 
 
 # What a layer does to values, by kind; anything else is refused by name.

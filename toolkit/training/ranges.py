@@ -20,14 +20,17 @@ SAMPLES_PER_LAYER = 200_000
 NARROWER = 8
 
 
-def observe(model: keras.Model, images: Array, layers: Sequence[str]) -> Ranges:
-    """What the named layers of a float model compute for some images: an evenly spaced sample with the extremes."""
+def observe(model: keras.Model, images: Sequence[Array], layers: Sequence[str]) -> Ranges:
+    """What the named layers of a float model compute for some images: an evenly spaced sample with the extremes.
+
+    ``images`` has one array for each input.
+    """
     outputs = [model.get_layer(name).output for name in layers]
     probe = keras.Model(model.inputs, outputs)
-    per_batch = max(1, SAMPLES_PER_LAYER * BATCH // max(len(images), BATCH))
+    per_batch = max(1, SAMPLES_PER_LAYER * BATCH // max(len(images[0]), BATCH))
     seen: list[list[Array]] = [[] for _ in layers]
-    for start in range(0, len(images), BATCH):
-        results = probe.predict_on_batch(images[start : start + BATCH])
+    for start in range(0, len(images[0]), BATCH):
+        results = probe.predict_on_batch([array[start : start + BATCH] for array in images])
         for kept, result in zip(seen, results if len(layers) > 1 else [results], strict=True):
             kept.append(thin(np.asarray(result, np.float32).ravel(), per_batch))
     return {name: np.concatenate(kept) for name, kept in zip(layers, seen, strict=True)}
