@@ -912,7 +912,8 @@ def show_emulator_bench(found: EmulatorBench) -> None:
     """Images per second side by side, seconds to the first prediction, memory, the machine's peak."""
     rows = [
         (
-            f"{row.model} {row.bits} bits",
+            row.model,
+            row.bits,
             row.engine,
             row.cores,
             f"{row.throughput_hz.value:,.1f}",
@@ -921,8 +922,8 @@ def show_emulator_bench(found: EmulatorBench) -> None:
         )
         for row in found.rows
     ]
-    columns = ("model", "engine", "cores", "images/s", "emulator is x times faster", "% of peak")
-    show_table("emulator, side by side (measured)", columns, rows)
+    columns = ("model", "bits", "engine", "cores", "images/s", "ratio", "% of peak")
+    show_table("emulator, side by side (measured); ratio: how many times faster it is", columns, rows)
     first = {f"first prediction, {name}": figure for name, figure in found.first_prediction_s.items()}
     memory = {"memory above 10,000 images": found.memory_mib, "float32 matrix product, peak": found.peak_gflops}
     show_figures("emulator", {**first, **found.build_s, **memory})

@@ -1,9 +1,14 @@
-"""TensorFlow started quietly, for the command line and for pytest."""
+"""What libraries would say on the terminal that is not for the user: TensorFlow's start, ONNX exporters."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 
 
 def start_tensorflow() -> None:
@@ -23,3 +28,16 @@ def start_tensorflow() -> None:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep warnings, log lines and prints of tf2onnx and ONNX Runtime off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toolkit.errors import ModelError
+from toolkit.quiet import silenced
 from toolkit.records import Array, Dataset
 from toolkit.store import artifact, digest, package_versions
 
@@ -47,25 +43,12 @@ def export(model: keras.Model, path: Path) -> None:
     import onnx
 
     model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras exports a model only once it was called
-    with quiet():
+    with silenced():
         try:
             model.export(str(path), format="onnx", verbose=False)
         except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             raise ModelError(f"Keras cannot export {model.name} to ONNX: {error}") from error
     onnx.save(constant_reshapes(onnx.load(path)), path)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep tf2onnx's and ONNX Runtime's chatter off the terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def constant_reshapes(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -106,7 +89,7 @@ def to_float16(source: Path, target: Path) -> None:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    with quiet():
+    with silenced():
         onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), target)
 
 
@@ -114,7 +97,7 @@ def to_int8(source: Path, target: Path, dataset: Dataset) -> None:
     """Static QDQ quantization calibrated on training images, symmetric int8 as TensorRT requires it."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    with quiet():
+    with silenced():
         quantize_static(
             str(source),
             str(target),
@@ -151,7 +134,7 @@ def save_optimized(source: Path, target: Path, level: str) -> None:
     """Write the graph as ONNX Runtime optimizes it: ``BASIC`` folds constants, ``EXTENDED`` also fuses activations."""
     import onnxruntime
 
-    with quiet():
+    with silenced():
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
         options.optimized_model_filepath = str(target)

@@ -16,9 +16,10 @@ import numpy as np
 
 from toolkit.baselines import timing
 from toolkit.baselines.engines import Request, Runner, engine, measured
-from toolkit.baselines.onnx_graph import fused, initializer_bytes, onnx_model, optimized, quiet
+from toolkit.baselines.onnx_graph import fused, initializer_bytes, onnx_model, optimized
 from toolkit.baselines.workload import count_macs
 from toolkit.errors import ModelError, ToolNotFound
+from toolkit.quiet import silenced
 from toolkit.records import Array, BaselineRecord, Dataset, Figure
 from toolkit.store import digest, store_root
 
@@ -73,7 +74,7 @@ def load_gpu_libraries(provider: str) -> None:
 
     if provider == "cpu":
         return
-    with quiet(), contextlib.suppress(OSError, AttributeError):  # before onnxruntime 1.21 there is none
+    with silenced(), contextlib.suppress(OSError, AttributeError):  # before onnxruntime 1.21 there is none
         onnxruntime.preload_dlls()
     if provider == "tensorrt":
         with contextlib.suppress(ImportError):

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from toolkit.config import HlsConfig, QuantConfig
 from toolkit.emulation.emulator import Emulator, emulate
+from toolkit.quiet import silenced
 from toolkit.records import Figure
 from toolkit.store import package_versions, store_at
 
@@ -148,7 +149,7 @@ def float_contender(model: Any, images: Array) -> Contender:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
-        with contextlib.redirect_stdout(io.StringIO()):
+        with silenced():
             model.export(str(path), format="onnx", verbose=False)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cores()
