@@ -318,5 +318,6 @@ def random_bundle(seed: int, models: int, images: int = 24) -> Bundle:
         for _, start, _ in drawn
     ]
     decided = {name: keys for draw, *_ in drawn for name, keys in draw.layers.items()}
-    config = HlsConfig(io_type=io_type, backend="Vitis", precision="ap_fixed<12,5>", layers=decided)
+    backend = rng.choice(["Vitis", "Vivado"])
+    config = HlsConfig(io_type=io_type, backend=backend, precision="ap_fixed<12,5>", layers=decided)
     return Bundle(model, inputs, config)

@@ -8,7 +8,7 @@ import pytest
 from qkeras import QActivation, QConv2D, QDense, quantized_bits, quantized_relu
 
 from tests.hls.small_models import K, conv_model, dense_model, float_model, weights
-from toolkit.config import HlsConfig
+from toolkit.config import HlsConfig, LayerHlsConfig
 from toolkit.errors import ConfigError, HlsError, ModelError, UnsupportedLayer
 from toolkit.hls.convert import convert
 from toolkit.hls.graph import load_graph, save_graph
@@ -125,6 +125,18 @@ def test_types_asked_for_win() -> None:
 def test_mistakes_in_layers_name_the_nearest(layers: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         convert(conv_model(), HlsConfig(layers=layers))
+
+
+def test_settings_of_a_layer_that_is_not_built_are_told() -> None:
+    """hls4ml 1.3.0 renames layers called i, n, p, u or t; dropout is nothing in hardware."""
+    start = keras.Input((4,))
+    model = keras.Model(start, keras.layers.Dropout(0.5, name="off")(keras.layers.Dense(3, name="p")(start)))
+    layers = {"p": LayerHlsConfig(reuse_factor=2), "off": LayerHlsConfig(reuse_factor=2)}
+    notes = convert(model, HlsConfig(precision="ap_fixed<12,4>", layers=layers)).notes
+    assert notes == (
+        'hls.layers.p: no layer of the design, without effect (did you mean "p_0"?)',
+        "hls.layers.off: no layer of the design, without effect",
+    )
 
 
 def test_a_reuse_factor_that_would_be_moved_is_an_error_with_neighbours() -> None:

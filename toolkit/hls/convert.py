@@ -69,12 +69,12 @@ def convert(model: Any, config: HlsConfig) -> Conversion:
         check_layers(layers, config.io_type)
         if config.io_type == "io_stream":
             layers = repack_flattened(layers, outputs)
-        overrides = layer_overrides(config, layers, keras_model)
-        layers, notes = choose_reuse_factors(config, overrides, layers)
+        overrides, idle = layer_overrides(config, layers, keras_model)
+        layers, moved = choose_reuse_factors(config, overrides, layers)
         model_graph = build_settled(config, overrides, layers, inputs, outputs, keras_model)
         set_fifo_depths(model_graph, config)
         graph = complete_graph(read_graph(model_graph), layers)
-    return Conversion(model_graph, graph, keras_model, log.getvalue(), tuple(notes))
+    return Conversion(model_graph, graph, keras_model, log.getvalue(), (*idle, *moved))
 
 
 def open_model(model: Any) -> Any:
@@ -241,16 +241,23 @@ def is_cast(layer: LayerDict) -> bool:
     return "activation_type" in layer and layer.get("activation") in ("linear", "relu")
 
 
-def layer_overrides(config: HlsConfig, layers: list[LayerDict], model: Any) -> dict[str, LayerHlsConfig]:
-    """``config.layers`` by hls4ml layer name; raises ``ConfigError`` for one that is not there."""
+def layer_overrides(
+    config: HlsConfig, layers: list[LayerDict], model: Any
+) -> tuple[dict[str, LayerHlsConfig], list[str]]:
+    """``config.layers`` by hls4ml layer name, and a note for each that reaches none.
+
+    Raises ``ConfigError`` with the nearest name for one that the model does not have either.
+    """
     names = {layer["name"] for layer in layers}
     known = sorted(names | {layer.name for layer in model.layers})
-    for name in config.layers:
-        if name not in known and not names & {*split_names(name)}:
+    idle = [name for name in config.layers if not names & {name, *split_names(name)}]
+    for name in idle:
+        if name not in known:
             raise ConfigError(
                 f'hls.layers: "{name}" is not a layer{nearest(name, known)}; layers are {", ".join(known)}'
             )
-    return config.of_layers(names)
+    notes = [f"hls.layers.{name}: no layer of the design, without effect{nearest(name, names)}" for name in idle]
+    return config.of_layers(names), notes
 
 
 def choose_reuse_factors(
