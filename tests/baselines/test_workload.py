@@ -24,14 +24,17 @@ def test_conv_norm_relu_is_one_kernel(model: Any) -> None:
     assert fused_names(found) == ("conv1 + bn1 + relu1", "conv2 + conv2:relu")
 
 
-def test_a_depthwise_block_counts_both_halves() -> None:
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_depthwise_block_counts_both_halves(rank: int) -> None:
     import keras
 
-    built = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.SeparableConv2D(6, 3, padding="same")])
-    split = keras.Sequential(
-        [keras.Input((8, 8, 4)), keras.layers.DepthwiseConv2D(3, padding="same"), keras.layers.Conv2D(6, 1)]
-    )
-    assert count_macs(built) == count_macs(split) == 64 * 4 * 9 + 64 * 4 * 6
+    kinds = [f"{kind}Conv{rank}D" for kind in ("Separable", "Depthwise", "")]
+    whole, depthwise, plain = (getattr(keras.layers, kind) for kind in kinds)
+    entry = (8,) * rank + (4,)
+    built = keras.Sequential([keras.Input(entry), whole(6, 3, padding="same")])
+    split = keras.Sequential([keras.Input(entry), depthwise(3, padding="same"), plain(6, 1)])
+    assert count_macs(built) == count_macs(split) == 8**rank * 4 * 3**rank + 8**rank * 4 * 6
+    assert [item.kind for item in kernels(built)] == [item.kind for item in kernels(split)]
 
 
 def test_an_added_branch_is_read_as_well() -> None:

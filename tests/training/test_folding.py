@@ -43,6 +43,7 @@ FOLDED = {
     "conv1d": ((8, 3), lambda: chain(layers.Conv1D(4, 3), layers.BatchNormalization())),
     "dense": ((7,), lambda: chain(layers.Dense(4), layers.BatchNormalization())),
     "depthwise": ((6, 6, 3), lambda: chain(layers.DepthwiseConv2D(3, depth_multiplier=2), layers.BatchNormalization())),
+    "depthwise 1d": ((8, 3), lambda: chain(layers.DepthwiseConv1D(3, depth_multiplier=2), layers.BatchNormalization())),
     "separable": ((6, 6, 3), lambda: chain(layers.SeparableConv2D(4, 3), layers.BatchNormalization())),
     "through dropout": (
         (6, 6, 3),

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-# Layers that start a GPU kernel and do arithmetic on weights.
-ANCHORS = ("Conv1D", "Conv2D", "DepthwiseConv2D", "DepthwiseConv1D", "SeparableConv2D", "Dense")
 # Elementwise layers that TensorRT and ONNX Runtime fuse into the kernel before them.
 FUSED = ("BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "Add", "Multiply")
 # No kernel at inference: views, regularizers, inputs, and padding, which becomes the convolution's own.
@@ -56,7 +54,7 @@ def kernels(model: keras.Model) -> tuple[Kernel, ...]:
             continue
         if kind in FUSED and done:
             done[-1] = join(done[-1], layer)
-        elif kind == "SeparableConv2D":
+        elif kind in ("SeparableConv1D", "SeparableConv2D"):
             done += separable(layer)
         else:
             done.append(kernel(layer))
@@ -149,9 +147,10 @@ def separable(layer: Any) -> list[Kernel]:
     depth, point = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
     middle, rows = depth[-2] * depth[-1], math.prod(shape[:-1])
     bias = shape[-1] if layer.use_bias else 0
+    rank = len(layer.kernel_size)
     first = Kernel(
         f"{layer.name}/depthwise",
-        "DepthwiseConv2D",
+        f"DepthwiseConv{rank}D",
         rows * middle * math.prod(depth[:-2]),
         input_elements(layer),
         rows * middle,
@@ -161,7 +160,7 @@ def separable(layer: Any) -> list[Kernel]:
     )
     second = Kernel(
         f"{layer.name}/pointwise",
-        "Conv2D",
+        f"Conv{rank}D",
         rows * middle * shape[-1],
         rows * middle,
         math.prod(shape),

@@ -16,7 +16,8 @@ from toolkit.records import Array
 from toolkit.training.network import Network, Node, build, read, rename_inputs
 
 # Layers whose output channels a batch normalization only scales and shifts.
-FOLDABLE = ("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Dense")
+DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
+FOLDABLE = ("Conv1D", "Conv2D", *DEPTHWISE, "SeparableConv1D", "SeparableConv2D", "Dense")
 
 # Layers that do nothing at inference and stand between a convolution and its normalization.
 TRANSPARENT = ("Dropout", "SpatialDropout1D", "SpatialDropout2D")
@@ -94,5 +95,5 @@ def folded_weights(source: Node, scale: Array, shift: Array) -> tuple[Array, ...
     weights: list[Any] = [weight.astype(np.float64) for weight in source.weights]
     bias = weights.pop() if source.config["use_bias"] else np.zeros_like(shift)
     kernel = weights[-1]  # of a separable convolution: the pointwise one
-    weights[-1] = kernel * (scale.reshape(kernel.shape[2:]) if source.kind == "DepthwiseConv2D" else scale)
+    weights[-1] = kernel * (scale.reshape(kernel.shape[-2:]) if source.kind in DEPTHWISE else scale)
     return tuple(weight.astype(np.float32) for weight in [*weights, bias * scale + shift])
