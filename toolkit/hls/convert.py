@@ -22,7 +22,7 @@ from toolkit.config import HlsConfig, LayerHlsConfig, split_names
 from toolkit.errors import ConfigError, HlsError, ModelError, ToolkitError, UnsupportedLayer, nearest
 from toolkit.hls import reuse
 from toolkit.hls.graph import check_fifo_names, fifo_depth, graph_digest, read_graph
-from toolkit.hls.limits import check_layers, check_settings
+from toolkit.hls.limits import check_config, check_layers, check_settings
 from toolkit.hls.settle import PLACEHOLDER, Pending, pending_types, settle_types
 from toolkit.precision import Precision
 from toolkit.records import Graph, Weight
@@ -57,9 +57,11 @@ class Conversion:
 def convert(model: Any, config: HlsConfig) -> Conversion:
     """Convert a Keras 3 or QKeras model, live or a ``.keras``/``.h5`` path.
 
-    Raises ``ModelError`` (not built, NaN weights, unsupported layer), ``ConfigError`` (a type, layer
-    name or reuse factor that cannot be) or ``HlsError`` with hls4ml's own words.
+    Raises ``ModelError`` (not built, NaN weights, unsupported layer), ``ConfigError`` (a part, type,
+    layer name or reuse factor that cannot be), ``ToolNotFound`` (a strategy whose package is missing)
+    or ``HlsError`` with hls4ml's own words.
     """
+    check_config(config)
     keras_model = open_model(model)
     check_model(keras_model)
     log = io.StringIO()

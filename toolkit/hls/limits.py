@@ -1,24 +1,45 @@
 """What hls4ml 1.3.0 computes as something else than Keras does, or writes as C++ that csim cannot run.
 
-Every rule is refused by name before anything is written. Two places are looked at: settings of Keras
-layers that hls4ml's converter passes over, and hls4ml layers whose C++ is wrong (``nnet_utils``; each
-rule names the header). Reuse factors have rules of their own, in :mod:`toolkit.hls.reuse`.
+Every rule is refused by name before anything is written. Three places are looked at: the configuration,
+settings of Keras layers that hls4ml's converter passes over, and hls4ml layers whose C++ is wrong
+(``nnet_utils``; each rule names the header). Reuse factors have rules of their own, in :mod:`toolkit.hls.reuse`.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from toolkit.errors import UnsupportedLayer, nearest
+from toolkit.config import HlsConfig
+from toolkit.errors import ConfigError, ToolNotFound, UnsupportedLayer, nearest
 
 LayerDict = Mapping[str, Any]
+
+PART = re.compile(r"^x[acq][0-9A-Za-z]+(-[0-9A-Za-z]+)*$", re.IGNORECASE)
+FASTEST_CLOCK_NS = 1.0  # AMD's fastest block RAM and DSP clocks stay below 900 MHz (data sheets DS923, DS925)
 
 # Functions of one value that nnet_activation.h has; nnet_activation_stream.h lacks those with a ceiling.
 FUNCTIONS = ("linear", "relu", "sigmoid", "tanh", "softplus", "softsign", "selu", "binary_tanh", "ternary_tanh")
 PARALLEL_FUNCTIONS = (*FUNCTIONS, "relu1", "relu6")
 
 SIDES = ("top", "bottom", "left", "right")
+
+
+def check_config(config: HlsConfig) -> None:
+    """Raise ``ConfigError`` for a part or clock no FPGA has, ``ToolNotFound`` for a missing optional package."""
+    if not PART.match(config.part):
+        raise ConfigError(
+            f'hls.part must be an AMD part number such as xc7z020clg400-1 or xcu250-figd2104-2L-e, got "{config.part}"'
+        )
+    if config.clock_period_ns < FASTEST_CLOCK_NS:
+        raise ConfigError(f"hls.clock_period_ns must be at least {FASTEST_CLOCK_NS}, got {config.clock_period_ns}")
+    strategies = {config.strategy, *(layer.strategy for layer in config.layers.values())}
+    if "distributed_arithmetic" in strategies and importlib.util.find_spec("da4ml") is None:
+        raise ToolNotFound(
+            "hls.strategy distributed_arithmetic needs the Python package da4ml: pip install 'da4ml>=0.5.2,<0.6'"
+        )
 
 
 def check_settings(model: Any) -> None:

@@ -7,10 +7,8 @@ and versions. The same model, config and inputs give the same bytes. Nothing her
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.config import HlsConfig
-from toolkit.errors import ConfigError, DataError, HlsError, StoreError, ToolNotFound
+from toolkit.errors import DataError, HlsError, StoreError
 from toolkit.hls.graph import load_graph, save_graph
 from toolkit.records import Array, Graph, HlsProject
 from toolkit.store import digest, package_versions, read_json, replacing, write_json, write_text
@@ -31,8 +29,6 @@ GRAPH_FOLDER = "toolkit"
 # What may lie in a design's folder beside the generated project, and survives writing it again.
 KEPT = ("design.toml", "golden", "README.md", ".gitignore")
 RESULTS_STREAM = "std::ofstream fout(RESULTS_LOG);"  # in the generated test bench
-PART = re.compile(r"^x[acq][0-9A-Za-z]+(-[0-9A-Za-z]+)*$", re.IGNORECASE)
-FASTEST_CLOCK_NS = 1.0  # AMD's fastest block RAM and DSP clocks stay below 900 MHz (data sheets DS923, DS925)
 
 
 def write_project(model: Any, config: HlsConfig, path: str | Path, *, inputs: Any = None) -> HlsProject:
@@ -46,7 +42,6 @@ def write_project(model: Any, config: HlsConfig, path: str | Path, *, inputs: An
     from toolkit.hls.convert import TOP, captured, convert
 
     final = Path(path)
-    check_config(config)
     check_target(final)
     conversion = convert(model, config)
     try:
@@ -68,21 +63,6 @@ def first_reason(error: OSError) -> str:
     if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
         return str(error.args[0][0][-1])
     return str(error)
-
-
-def check_config(config: HlsConfig) -> None:
-    """Raise ``ConfigError`` for a part or clock no FPGA has, ``ToolNotFound`` for a missing optional package."""
-    if not PART.match(config.part):
-        raise ConfigError(
-            f'hls.part must be an AMD part number such as xc7z020clg400-1 or xcu250-figd2104-2L-e, got "{config.part}"'
-        )
-    if config.clock_period_ns < FASTEST_CLOCK_NS:
-        raise ConfigError(f"hls.clock_period_ns must be at least {FASTEST_CLOCK_NS}, got {config.clock_period_ns}")
-    strategies = {config.strategy, *(layer.strategy for layer in config.layers.values())}
-    if "distributed_arithmetic" in strategies and importlib.util.find_spec("da4ml") is None:
-        raise ToolNotFound(
-            "hls.strategy distributed_arithmetic needs the Python package da4ml: pip install 'da4ml>=0.5.2,<0.6'"
-        )
 
 
 def check_target(path: Path) -> None:
