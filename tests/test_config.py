@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.config import DesignFile, HlsConfig, TrainConfig, load_design
+from toolkit.config import DesignFile, HlsConfig, LayerHlsConfig, TrainConfig, load_design
 from toolkit.errors import ConfigError
 
 
@@ -82,3 +82,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_change_validates_again() -> None:
     with pytest.raises(ConfigError, match="reuse_factor"):
         HlsConfig().change(reuse_factor=0)
+
+
+def test_a_separable_convolution_is_configured_by_its_name() -> None:
+    every, first = LayerHlsConfig(reuse_factor=2), LayerHlsConfig(reuse_factor=3)
+    config = HlsConfig(layers={"sep": every, "sep_depthwise": first, "other": every})
+    assert config.of_layers(["sep_depthwise", "sep_pointwise"]) == {"sep_depthwise": first, "sep_pointwise": every}
+    assert config.of_layers(["sep_depthwise", "sep"]) == {"sep_depthwise": first, "sep": every}
+    alone = HlsConfig(layers={"sep": every})
+    assert alone.of_layers(["sep_depthwise", "sep"]) == {"sep_depthwise": every, "sep": every}

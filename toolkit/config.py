@@ -226,22 +226,21 @@ class HlsConfig(Section):
     fifo_depths: dict[str, Positive] = Field(default_factory=dict)
     """io_stream: depth of a FIFO by the name the estimate gives it; hls4ml's default is the whole map."""
     layers: dict[str, LayerHlsConfig] = Field(default_factory=dict)
-    """Exceptions by layer name."""
+    """Exceptions by layer name; a separable convolution's is for both layers it is split into."""
     test_vectors: Annotated[int, Field(ge=0)] = 16
     """Input/output pairs written to ``tb_data`` when inputs are given."""
 
     def of_layers(self, names: Collection[str]) -> dict[str, LayerHlsConfig]:
-        """``layers`` for hls4ml layers of these names; a separable convolution's reaches both it is split into."""
-        found = {name: own for name, own in self.layers.items() if name in names}
+        """``layers`` for hls4ml layers of these names; a separable convolution's reaches all that is made of it."""
+        found = dict(self.layers)
         for name, own in self.layers.items():
-            if name not in names:
-                found = {part: own for part in split_names(name) if part in names} | found
-        return found
+            found = dict.fromkeys(parts_of(name), own) | found
+        return {name: own for name, own in found.items() if name in names}
 
 
-def split_names(name: str) -> tuple[str, str]:
-    """The layers hls4ml makes of a separable convolution."""
-    return f"{name}_depthwise", f"{name}_pointwise"
+def parts_of(name: str) -> tuple[str, ...]:
+    """The hls4ml layers made of a layer: of a separable convolution two, of a quantized one the first and itself."""
+    return name, f"{name}_depthwise", f"{name}_pointwise"
 
 
 class EstimateConfig(Section):

@@ -198,9 +198,9 @@ def varied(stage: Stage, analysis: Analysis, hls: HlsConfig, own: LayerHlsConfig
 
 
 def built_strategy(layer: Layer, hls: HlsConfig, own: LayerHlsConfig | None) -> str:
-    """The strategy a layer is converted with: Latency where hls4ml has no Resource form of it."""
+    """The strategy a layer is converted with: Latency where hls4ml does not have the one asked for."""
     strategy = (own.strategy if own else None) or hls.strategy
-    return "Latency" if strategy == "Resource" and not reuse.has_resource(layer.kind, hls.io_type) else strategy
+    return "Latency" if reuse.missing_strategy(layer.kind, hls.io_type, strategy) else strategy
 
 
 def built_factor(layer: Layer, hls: HlsConfig, strategy: str, wanted: int) -> int:

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.config import HlsConfig, LayerHlsConfig, split_names
+from toolkit.config import HlsConfig, LayerHlsConfig, parts_of
 from toolkit.errors import ConfigError, HlsError, ModelError, ToolkitError, UnsupportedLayer, nearest
 from toolkit.hls import reuse
 from toolkit.hls.graph import check_fifo_names, fifo_depth, graph_digest, read_graph
-from toolkit.hls.limits import check_config, check_layers, check_settings
+from toolkit.hls.limits import check_config, check_layers, check_packages, check_settings
 from toolkit.hls.settle import PLACEHOLDER, Pending, pending_types, settle_types
 from toolkit.precision import Precision
 from toolkit.records import Graph, Weight
@@ -73,6 +73,7 @@ def convert(model: Any, config: HlsConfig) -> Conversion:
             layers = repack_flattened(layers, outputs)
         overrides, idle = layer_overrides(config, layers, keras_model)
         layers, moved = choose_reuse_factors(config, overrides, layers)
+        check_packages(layers)
         model_graph = build_settled(config, overrides, layers, inputs, outputs, keras_model)
         set_fifo_depths(model_graph, config)
         graph = complete_graph(read_graph(model_graph), layers)
@@ -252,7 +253,7 @@ def layer_overrides(
     """
     names = {layer["name"] for layer in layers}
     known = sorted(names | {layer.name for layer in model.layers})
-    idle = [name for name in config.layers if not names & {name, *split_names(name)}]
+    idle = [name for name in config.layers if not names & {*parts_of(name)}]
     for name in idle:
         if name not in known:
             raise ConfigError(
@@ -294,24 +295,14 @@ def choose_strategy(config: HlsConfig, override: LayerHlsConfig, layer: LayerDic
     Raises ``ConfigError`` when the user named it for this very layer.
     """
     kind, strategy = layer["class_name"], override.strategy or config.strategy
-    reason = unavailable(config.io_type, layer, strategy) if kind in reuse.MATRIX_KINDS else None
+    reason = reuse.missing_strategy(kind, config.io_type, strategy)
+    if reason is None and strategy == "distributed_arithmetic" and kind in reuse.MATRIX_KINDS:
+        reason = None if has_quantizer(layer, "weight") else "distributed_arithmetic needs quantized weights"
     if reason is None:
         return strategy, None
     if override.strategy:
         raise ConfigError(f"hls.layers.{layer['name']}.strategy: {reason}, got a {kind}; choose Latency")
     return "Latency", f"{layer['name']}: {reason}, Latency taken"
-
-
-def unavailable(io_type: str, layer: LayerDict, strategy: str) -> str | None:
-    """Why hls4ml 1.3.0 does not build a layer with a strategy; ``None`` when it does."""
-    kind = layer["class_name"]
-    if strategy == "distributed_arithmetic" and kind not in ("Dense", "Conv1D", "Conv2D"):
-        return "distributed_arithmetic is for Dense, Conv1D and Conv2D"
-    if strategy == "distributed_arithmetic" and not has_quantizer(layer, "weight"):
-        return "distributed_arithmetic needs quantized weights"
-    if strategy == "Resource" and not reuse.has_resource(kind, io_type):
-        return "Resource is not for depthwise convolutions with io_parallel"
-    return None
 
 
 def choose_reuse_factor(

@@ -28,14 +28,18 @@ SIDES = ("top", "bottom", "left", "right")
 
 
 def check_config(config: HlsConfig) -> None:
-    """Raise ``ConfigError`` for a part or clock no FPGA has, ``ToolNotFound`` for a missing optional package."""
+    """Raise ``ConfigError`` for a part or clock no FPGA has."""
     if not PART.match(config.part):
         raise ConfigError(
             f'hls.part must be an AMD part number such as xc7z020clg400-1 or xcu250-figd2104-2L-e, got "{config.part}"'
         )
     if config.clock_period_ns < FASTEST_CLOCK_NS:
         raise ConfigError(f"hls.clock_period_ns must be at least {FASTEST_CLOCK_NS}, got {config.clock_period_ns}")
-    strategies = {config.strategy, *(layer.strategy for layer in config.layers.values())}
+
+
+def check_packages(layers: Sequence[LayerDict]) -> None:
+    """Raise ``ToolNotFound`` for a chosen strategy whose optional package is missing."""
+    strategies = {layer["chosen_strategy"] for layer in layers}
     if "distributed_arithmetic" in strategies and importlib.util.find_spec("da4ml") is None:
         raise ToolNotFound(
             "hls.strategy distributed_arithmetic needs the Python package da4ml: pip install 'da4ml>=0.5.2,<0.6'"

@@ -53,13 +53,18 @@ def is_valid_reuse_factor(n_in: int, n_out: int, reuse_factor: int) -> bool:
     return math.ceil(n_in * n_out / reuse_factor) % n_out == 0
 
 
-def has_resource(kind: str, io_type: str) -> bool:
-    """Whether hls4ml 1.3.0 has a Resource form of a matrix layer; ``kind`` is its hls4ml class.
+def missing_strategy(kind: str, io_type: str, strategy: str) -> str | None:
+    """Why hls4ml 1.3.0 has no such form of a matrix layer, ``None`` when it has; ``kind`` is its hls4ml class.
 
-    >>> has_resource("DepthwiseConv2D", "io_parallel"), has_resource("DepthwiseConv2D", "io_stream")
-    (False, True)
+    >>> missing_strategy("DepthwiseConv2D", "io_parallel", "Resource")
+    'Resource is not for depthwise convolutions with io_parallel'
+    >>> missing_strategy("DepthwiseConv2D", "io_stream", "Resource")
     """
-    return not (io_type == "io_parallel" and "Depthwise" in kind)
+    if strategy == "Resource" and io_type == "io_parallel" and "Depthwise" in kind:
+        return "Resource is not for depthwise convolutions with io_parallel"
+    if strategy == "distributed_arithmetic" and "Depthwise" in kind:
+        return "distributed_arithmetic is for Dense, Conv1D and Conv2D"
+    return None
 
 
 def ends_at_n_in(kind: str, io_type: str) -> bool:
