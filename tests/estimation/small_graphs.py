@@ -48,14 +48,21 @@ def dense(
 
 
 def convolution(
-    name: str, source: str, shape: Sequence[int], values: Any, *, strategy: str = "latency", reuse_factor: int = 1
+    name: str,
+    source: str,
+    shape: Sequence[int],
+    values: Any,
+    *,
+    strategy: str = "latency",
+    reuse_factor: int = 1,
+    stride: int = 1,
 ) -> Layer:
     """A valid 2D convolution of a kernel ``[h, w, in, out]`` over ``shape``."""
     kernel = np.asarray(values, np.float64)
     height, width = kernel.shape[:2]
-    made = (shape[0] - height + 1, shape[1] - width + 1, kernel.shape[3])
+    made = ((shape[0] - height) // stride + 1, (shape[1] - width) // stride + 1, kernel.shape[3])
     sides = dict.fromkeys(("pad_top", "pad_bottom", "pad_left", "pad_right"), 0)
-    geometry = {"filt_height": height, "filt_width": width, "stride_height": 1, "stride_width": 1, **sides}
+    geometry = {"filt_height": height, "filt_width": width, "stride_height": stride, "stride_width": stride, **sides}
     weights = {"weight": weight(kernel), "bias": weight(np.zeros(kernel.shape[3]))}
     settings = {"strategy": strategy, "reuse_factor": reuse_factor}
     sizes = {"n_chan": kernel.shape[2], "n_filt": kernel.shape[3]}

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_graphs import convolution, dense, graph, relu, skip_graph, small_cnn, with_depth
+from small_graphs import convolution, dense, flat, graph, relu, skip_graph, small_cnn, with_depth
 
 from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
 from toolkit.errors import ConfigError
 from toolkit.estimation import analyze, check_fits, estimate, estimate_variants, put_beside
 from toolkit.hls import lint
 from toolkit.hls.reports import CosimReport, CsynthReport, ModuleReport, UtilizationReport, VendorReports
-from toolkit.records import Estimate, Figure, HlsProject
+from toolkit.records import Estimate, Figure, Graph, HlsProject, Layer
 
 RESOURCES = ("dsp", "lut", "ff", "bram_18k", "uram")
 STREAM = HlsConfig(io_type="io_stream", part="xczu9eg-ffvb1156-2-e", clock_period_ns=5.0)
@@ -170,6 +170,40 @@ def test_an_estimate_is_quick() -> None:
     begun = time.process_time()
     estimate(one, EstimateConfig(fifo_simulation=False), hls=STREAM)
     assert time.process_time() - begun < 0.2
+
+
+def random_cnn(seed: int) -> Graph:
+    """One to three convolutions of stride 1 or 2, each with a relu, and a dense layer."""
+    random = np.random.default_rng(seed)
+    shape = entry = [int(random.choice([8, 12, 16, 20])), 0, 2]
+    shape[1] = shape[0]
+    layers: list[Layer] = []
+    source = "x"
+    for index in range(random.integers(1, 4)):
+        size, stride = int(random.choice([1, 3])), int(random.choice([1, 1, 2]))
+        kernel = random.integers(-7, 8, (size, size, shape[2], int(random.choice([2, 4])))) / 32
+        layers.append(convolution(f"conv{index}", source, shape, kernel, stride=stride))
+        shape, source = list(layers[-1].shape), f"relu{index}"
+        layers.append(relu(source, f"conv{index}", shape))
+        if shape[0] < 5:
+            break
+    count = int(np.prod(shape))
+    layers += [flat("flat", source, shape), dense("dense", "flat", random.integers(-7, 8, (count, 4)) / 32)]
+    return graph(entry, layers)
+
+
+def test_an_estimate_without_simulation_says_how_far_it_may_be_off() -> None:
+    errors, inside = [], []
+    for seed in range(40):
+        analysis = analyze(random_cnn(seed), STREAM)
+        for strategy, factor in (("Latency", 1), ("Resource", 1), ("Latency", 9), ("Resource", 9)):
+            hls = RESOURCE.change(strategy=strategy, reuse_factor=factor)
+            quick = estimate(analysis, EstimateConfig(fifo_simulation=False), hls=hls).latency_cycles
+            simulated = estimate(analysis, hls=hls).latency_cycles.value
+            errors.append(abs(quick.value / simulated - 1))
+            inside.append(quick.low <= simulated <= quick.high)
+    assert np.mean(inside) >= 0.9
+    assert np.mean(errors) < 0.03
 
 
 def test_what_does_not_fit_is_named() -> None:

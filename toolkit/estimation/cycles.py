@@ -247,7 +247,7 @@ def stream_convolution(stage: Stage, clock: Clock) -> Cycles:
     depth = kernel_cycles(stage, clock).high
     tail = depth + 2 if full == 1 else 2 + (1 if clock.tool.vitis else 0)
     total = stage.in_pixels * full + tail
-    return Cycles(total, total, total, full if full > 1 else depth + 2)
+    return Cycles(stage.in_pixels * idle + tail, total, total, full if full > 1 else depth + 2)
 
 
 def pixel_cost(stage: Stage, clock: Clock) -> int:
