@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,15 @@ def test_every_promised_command_is_there() -> None:
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code([command, "--help"]) == 0
     assert command in capsys.readouterr().out
+
+
+def test_sweep_is_a_function_before_and_after_its_package_is_imported() -> None:
+    code = (
+        "import toolkit as tk; first = tk.sweep; import toolkit.exploration; from toolkit import sweep;"
+        "assert first is sweep is tk.sweep and type(sweep).__name__ == 'function', sweep; print(tk.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == importlib.metadata.version("toolkit")
 
 
 def test_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,17 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "toolkit"
 ORDER = [
     *("errors", "process", "quiet", "precision", "config", "records", "store", "data", "zoo", "training", "hls"),
-    *("emulation", "estimation", "baselines", "comparison", "doctor", "pipeline", "sweep", "pytest_plugin", "cli"),
+    *(
+        "emulation",
+        "estimation",
+        "baselines",
+        "comparison",
+        "doctor",
+        "pipeline",
+        "exploration",
+        "pytest_plugin",
+        "cli",
+    ),
     "__main__",
 ]
 

@@ -7,6 +7,7 @@ TensorFlow and hls4ml are imported only by the stages that need them.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import Any
 
 PUBLIC = {
@@ -38,7 +39,7 @@ PUBLIC = {
     "toolkit.baselines": ("measure_baseline",),
     "toolkit.comparison": ("compare", "diff", "load_comparison", "write_report"),
     "toolkit.pipeline": ("run_design",),
-    "toolkit.sweep": ("compression_figures", "sweep"),
+    "toolkit.exploration": ("compression_figures", "sweep"),
 }
 HOME = {name: module for module, names in PUBLIC.items() for name in names}
 
@@ -46,6 +47,8 @@ __all__ = sorted(HOME)  # pyright: ignore
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("toolkit")
     if name in HOME:
         return getattr(importlib.import_module(HOME[name]), name)
     raise AttributeError(f"module 'toolkit' has no attribute {name!r}")

@@ -10,8 +10,8 @@ import pytest
 from toolkit.config import EstimateConfig, HlsConfig
 from toolkit.estimation import analyze, estimate
 from toolkit.estimation.estimate import Analysis
+from toolkit.exploration.targets import valid_factors, with_factors
 from toolkit.hls.convert import convert
-from toolkit.sweep.targets import valid_factors, with_factors
 
 FIGURES = ("latency_cycles", "initiation_interval_cycles", "lut", "ff", "dsp", "bram_18k")
 

@@ -1,0 +1,97 @@
+"""`toolkit convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from toolkit.cli.app import AsJson, DataDir, DataName, app
+from toolkit.cli.inputs import open_model, open_torch
+from toolkit.cli.output import print_json
+from toolkit.errors import ConfigError
+from toolkit.quiet import start_tensorflow
+
+if TYPE_CHECKING:
+    from toolkit.config import DesignConfig
+    from toolkit.records import HlsProject
+
+
+@app.command()
+def convert(
+    model: Annotated[
+        str, typer.Argument(help="A .keras file, QKeras .h5, trained folder or PyTorch state_dict (.pt).")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder of the HLS project.")],
+    design: Annotated[Path | None, typer.Option(help="Take [hls] and [quantization] from this design file.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Quantize to so many bits first (post-training).")] = None,
+    dataset: DataName = None,
+    data_dir: DataDir = None,
+    backend: Annotated[str | None, typer.Option(help="Vitis or Vivado.")] = None,
+    part: Annotated[str | None, typer.Option(help="FPGA part number.")] = None,
+    clock_period_ns: Annotated[float | None, typer.Option(help="Clock period in ns.")] = None,
+    io_type: Annotated[str | None, typer.Option(help="io_parallel or io_stream.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="Latency, Resource or distributed_arithmetic.")] = None,
+    reuse_factor: Annotated[int | None, typer.Option(help="Products that share one multiplier.")] = None,
+    precision: Annotated[str | None, typer.Option(help="ap_fixed<W,I> of what no quantizer decides.")] = None,
+    nearest: Annotated[bool, typer.Option("--nearest", help="Move invalid reuse factors to valid ones.")] = False,
+    as_json_: AsJson = False,
+) -> int:
+    """Write the HLS project of a model: C++, test vectors, manifest."""
+    from toolkit.config import DesignConfig, QuantConfig
+    from toolkit.data import load_dataset
+    from toolkit.hls import write_project
+
+    start_tensorflow()
+    from toolkit.training import quantize
+
+    wanted = first_design(design) if design else DesignConfig()
+    asked = {
+        "backend": backend,
+        "part": part,
+        "clock_period_ns": clock_period_ns,
+        "io_type": io_type,
+        "strategy": strategy,
+        "reuse_factor": reuse_factor,
+        "precision": precision,
+        "invalid_reuse_factor": "nearest" if nearest else None,
+    }
+    config = wanted.hls.change(**{key: value for key, value in asked.items() if value is not None})
+    images = load_dataset(dataset, data_dir=data_dir) if dataset else None
+    live = open_torch(Path(model)) if Path(model).suffix in (".pt", ".pth") else open_model(model, images)
+    if bits is not None or design:
+        quantization = QuantConfig(weight_bits=bits, activation_bits=bits) if bits else wanted.quantization
+        if images is None:
+            raise ConfigError("quantization needs calibration images; name them with --dataset")
+        live = quantize(live, quantization, images)
+    project = write_project(live, config, out, inputs=images.inputs("test", 16) if images else None)
+    if as_json_:
+        print_json(project_summary(project))
+    else:
+        for note in project.notes:
+            print(note)
+        print(f"project: {project.path} (digest {project.digest}, {len(project.layers)} layers)")
+    return 0
+
+
+def first_design(path: Path) -> DesignConfig:
+    """The first design of a design file; raises ``ConfigError`` when it describes none."""
+    from toolkit.config import load_design
+
+    designs = load_design(path).designs
+    if not designs:
+        raise ConfigError(f"convert needs a design; {path} has none")
+    return designs[0]
+
+
+def project_summary(project: HlsProject) -> dict[str, Any]:
+    """A project in JSON: path, digest, configuration, notes, layers without their weights."""
+    layers = [{"name": layer.name, "kind": layer.kind, "shape": layer.shape} for layer in project.layers]
+    return {
+        "path": project.path,
+        "digest": project.digest,
+        "config": project.config,
+        "notes": project.notes,
+        "layers": layers,
+    }

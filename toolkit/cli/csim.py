@@ -1,0 +1,120 @@
+"""`toolkit csim` and `toolkit check`: the bits of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from toolkit.cli.app import AsJson, Count, DataDir, DataName, ProjectPath, app
+from toolkit.cli.inputs import open_model, read_inputs, write_array
+from toolkit.cli.output import print_json, show_findings, show_table
+
+if TYPE_CHECKING:
+    from toolkit.records import CheckResult, LayerProfile
+
+
+@app.command()
+def csim(
+    project: ProjectPath,
+    dataset: DataName = None,
+    data_dir: DataDir = None,
+    count: Count = None,
+    inputs: Annotated[Path | None, typer.Option(help="Float inputs [n, ...] in a .npy file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the outputs to this .npy file.")] = None,
+    emulated: Annotated[bool, typer.Option("--emulate", help="Use the emulator: the same bits, no compiler.")] = False,
+    as_json_: AsJson = False,
+) -> int:
+    """Compile a project's C++ and run it on images, or on its own test vectors when none are named."""
+    from toolkit.emulation import emulate
+    from toolkit.hls import build_csim, check_vectors, open_project
+
+    opened = open_project(project)
+    x, labels = read_inputs(inputs, dataset, data_dir, count)
+    library = emulate(opened) if emulated else build_csim(opened)
+    if x is None:
+        return show_checks(check_vectors(opened, library, "emulation" if emulated else "csim"), as_json_)
+    outputs = library.predict(x)
+    result: dict[str, Any] = {"project": opened.path, "digest": opened.digest, "images": len(x)}
+    if labels is not None:
+        result["accuracy"] = float((outputs.argmax(axis=1) == labels).mean())
+    if out:
+        write_array(out, outputs)
+        result["outputs"] = out
+    if as_json_:
+        print_json(result)
+    else:
+        show_table("emulation" if emulated else "csim", ("what", "value"), result.items())
+    return 0
+
+
+@app.command()
+def check(
+    project: ProjectPath,
+    model: Annotated[Path | None, typer.Option(help="The QKeras model: a .keras file, .h5 or trained folder.")] = None,
+    dataset: DataName = None,
+    data_dir: DataDir = None,
+    count: Annotated[int, typer.Option(min=1, help="Test images to compare on.")] = 100,
+    inputs: Annotated[Path | None, typer.Option(help="Float inputs [n, ...] in a .npy file.")] = None,
+    emulated: Annotated[bool, typer.Option("--emulate", help="Leave csim out; no compiler needed.")] = False,
+    as_json_: AsJson = False,
+) -> int:
+    """Findings before synthesis and, with images, layer ranges and the bits: QKeras, emulator and csim.
+
+    Without images the project's own test vectors are compared. Exit code 1 for an error among the
+    findings or for bits that differ.
+    """
+    from toolkit.emulation import emulate, prove
+    from toolkit.estimation import estimate as estimated
+    from toolkit.hls import build_csim, check_vectors, lint, open_project
+    from toolkit.hls import check as compared
+
+    opened = open_project(project)
+    x, _ = read_inputs(inputs, dataset, data_dir, count)
+    emulator = emulate(opened)
+    library = emulator if emulated else build_csim(opened)
+    profile = emulator.profile(x) if x is not None else ()
+    ranges = {opened.graph.inputs[0]: (float(x.min()), float(x.max()))} if x is not None else None
+    findings = lint(opened, ranges=ranges, profile=profile or None, estimate=estimated(opened))
+    checks: list[CheckResult] = []
+    if x is None:
+        checks += check_vectors(opened, library, "emulation" if emulated else "csim")
+    else:
+        checks += [] if emulated else [prove(emulator, library, x)]
+        checks += [compared(opened, open_model(str(model)), x, library=library)] if model else []
+    failed = any(finding.severity == "error" for finding in findings) or any(result.failed for result in checks)
+    if as_json_:
+        print_json({"findings": findings, "checks": checks, "profile": profile, "passed": not failed})
+    else:
+        show_findings(findings)
+        show_profile(profile)
+        show_checks(checks, as_json_=False)
+    return 1 if failed else 0
+
+
+def show_checks(checks: Sequence[CheckResult], as_json_: bool) -> int:
+    """Every comparison in a line, with its findings; exit code 1 when one is unequal."""
+    if as_json_:
+        print_json(checks)
+    for result in () if as_json_ else checks:
+        print(result)
+        show_findings(result.findings)
+    return 1 if any(result.failed for result in checks) else 0
+
+
+def show_profile(profile: Sequence[LayerProfile]) -> None:
+    """What each layer's output did against what its type holds."""
+    rows = [
+        (
+            layer.layer,
+            layer.precision,
+            f"{layer.minimum:.4g} .. {layer.maximum:.4g}",
+            f"{layer.type_minimum:.4g} .. {layer.type_maximum:.4g}",
+            layer.overflows,
+        )
+        for layer in profile
+    ]
+    if rows:
+        show_table("ranges", ("layer", "type", "used", "holds", "saturated or wrapped"), rows)

@@ -1,0 +1,70 @@
+"""What commands read: models by name or file, images by dataset or array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.quiet import start_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+    from toolkit.records import Array, Dataset
+
+
+def open_model(model: str, dataset: Dataset | None = None) -> keras.Model:
+    """A live Keras model from a zoo name, a file, or a folder that ``train`` wrote."""
+    start_tensorflow()
+    from toolkit.training import load_record
+    from toolkit.zoo import build_model, load_model
+
+    path = Path(model)
+    if path.is_dir():
+        return load_record(path).model
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        return load_model(path)
+    return build_model(model, dataset)
+
+
+def open_torch(path: Path) -> keras.Model:
+    """A ``convnet`` with the weights of a PyTorch state_dict."""
+    from toolkit.zoo import build_model, load_torch_state_dict
+
+    return load_torch_state_dict(path, build_model("convnet", input_shape=(28, 28, 1), classes=10))
+
+
+def read_inputs(
+    inputs: Path | None, dataset: str | None, data_dir: Path | None, count: int | None
+) -> tuple[Array | None, Array | None]:
+    """Images from a ``.npy`` file, or images and labels of a dataset's test split."""
+    import numpy as np
+
+    from toolkit.data import load_dataset
+    from toolkit.errors import DataError
+
+    if inputs:
+        try:
+            values = np.load(inputs, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"--inputs must be a .npy file of numbers: {inputs}: {error}") from None
+        if not isinstance(values, np.ndarray) or values.ndim == 0:
+            raise DataError(f"--inputs must be a .npy file of one array [n, ...], got {inputs}")
+        return values[:count], None
+    if dataset:
+        images = load_dataset(dataset, data_dir=data_dir)
+        return images.inputs("test", count), images.labels("test", count)
+    return None, None
+
+
+def write_array(path: Path, values: Array) -> None:
+    """Write a ``.npy`` file whole or not at all."""
+    import io
+
+    import numpy as np
+
+    from toolkit.store import write_bytes
+
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,81 @@
+"""What commands print: results to standard output, progress and errors to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from toolkit.comparison import Comparison
+    from toolkit.comparison.columns import Column
+    from toolkit.records import Figure, Finding
+
+
+def fail(message: str, code: int) -> int:
+    """Print one message to standard error and return the exit code."""
+    print(message, file=sys.stderr)
+    return code
+
+
+def say(message: str) -> None:
+    """A line of progress, on standard error so that results stay clean."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Print a table; cells are text, never markup."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(escape("-" if cell is None else str(cell)) for cell in row))
+    console().print(table)
+
+
+def show_figures(title: str, figures: dict[str, Figure | None]) -> None:
+    """Print figures with value, interval, unit and source."""
+
+    def interval(figure: Figure) -> str:
+        return "" if figure.low is None or figure.high is None else f"{figure.low:.6g} .. {figure.high:.6g}"
+
+    rows = [(name, f"{f.value:.6g}", interval(f), f.unit, f.source) for name, f in figures.items() if f is not None]
+    show_table(title, ("figure", "value", "interval", "unit", "source"), rows)
+
+
+def print_json(value: Any) -> None:
+    from toolkit.records import as_json
+
+    print(json.dumps(as_json(value), indent=2, sort_keys=True))
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Severity, layer, reason and remedy of each finding."""
+    for finding in findings:
+        where = f" {finding.layer}:" if finding.layer else ""
+        print(f"{finding.severity}:{where} {finding.reason}\n    {finding.remedy} [{finding.rule}]")
+
+
+# What fits a terminal; the report has the rest.
+TERMINAL_COLUMNS = ("accuracy", "latency_us", "dsp", "lut")
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """The rows with their main figures, each with its source."""
+    columns = [column for column in comparison.columns() if column.key in TERMINAL_COLUMNS]
+    rows = [[row.name, *(cell(column, row.figures.get(column.key)) for column in columns)] for row in comparison.rows]
+    show_table("comparison", ("implementation", *(column.heading for column in columns)), rows)
+
+
+def cell(column: Column, figure: Figure | None) -> str | None:
+    return None if figure is None else f"{column.text(figure.value)} {figure.source}"

@@ -1,0 +1,114 @@
+"""`toolkit sweep`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from toolkit.cli.app import AsJson, app
+from toolkit.cli.output import print_json, show_figures
+from toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from toolkit.exploration import Best, SweepResult
+
+
+@app.command()
+def sweep(
+    what: Annotated[str, typer.Argument(help="A sweep file (TOML), or show, export, report or best.")],
+    subject: Annotated[str | None, typer.Argument(help="With show, export, report: a sweep's file or name.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File of export (.csv, .parquet, .json); folder of report or best's design file."),
+    ] = None,
+    storage: Annotated[str | None, typer.Option(help="Optuna storage: a URL, or an SQLite or journal file.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://..., or its scheduler file.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Local worker processes; default one per core.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed points again.")] = False,
+    proof: Annotated[bool, typer.Option(help="Prove a sample and the front with csim.")] = True,
+    part: Annotated[str | None, typer.Option(help="best: on this part only.")] = None,
+    min_accuracy: Annotated[float | None, typer.Option(help="best: at least this accuracy, 0 to 1.")] = None,
+    max_latency_us: Annotated[float | None, typer.Option(help="best: at most this latency in us.")] = None,
+    objective: Annotated[str, typer.Option(help="best: the figure to be best in.")] = "latency_us",
+    as_json_: AsJson = False,
+) -> int:
+    """Run a sweep to its end (the same command continues it), or look at what its book holds."""
+    from toolkit import exploration
+    from toolkit.errors import nearest
+
+    match what:
+        case "show":
+            show_sweep(exploration.load_sweep(subject, storage), as_json_)
+        case "export":
+            print(exploration.export(exploration.load_sweep(subject, storage), out or Path("sweep.csv")))
+        case "report":
+            found = exploration.load_sweep(subject, storage)
+            print(f"report: {exploration.write_sweep_report(found, out or Path('report'))}")
+        case "best":
+            answers = exploration.best(
+                part=part,
+                min_accuracy=min_accuracy,
+                max_latency_us=max_latency_us,
+                objective=objective,
+                name=subject,
+                storage=storage,
+            )
+            show_best(answers, out, as_json_)
+        case _ if what.endswith(".toml"):
+            found = exploration.sweep(
+                Path(what),
+                scheduler=scheduler,
+                workers=workers,
+                storage=storage,
+                retry_failed=retry_failed,
+                proof=proof,
+            )
+            show_sweep(found, as_json_)
+            return 0 if all((point.proof or {}).get("equal", True) for point in found.points) else 1
+        case _:
+            actions = ["show", "export", "report", "best"]
+            raise ConfigError(f'sweep: "{what}" is not a .toml file{nearest(what, actions)}; or {", ".join(actions)}')
+    return 0
+
+
+MOST_POINTS = 40  # in a terminal; of a larger sweep the front alone
+
+
+def show_sweep(result: SweepResult, as_json_: bool) -> None:
+    """The points of a sweep, or its Pareto front where they are many, with their main figures and marks."""
+    from toolkit.exploration import points_text
+
+    if as_json_:
+        print(result.to_frame().to_json(orient="records", indent=2))
+        return
+    whole = len(result.points) <= MOST_POINTS
+    shown = result.points if whole else result.pareto or result.points[:MOST_POINTS]
+    counts = f"{len(result.points):,} points, {len(result.pareto)} on the front, {len(result.failed)} failed"
+    print(f"sweep {result.name}: {counts}\n{points_text(result, shown)}")
+    if not whole:
+        which = (
+            f"the front under {', '.join(result.constraints)}" if result.pareto else "no point holds all constraints"
+        )
+        print(f"{which}; all points: toolkit sweep export {result.study} --out points.csv")
+
+
+def show_best(answers: Sequence[Best], out: Path | None, as_json_: bool) -> None:
+    """The best point of each test set, with what varied and its figures; its design file into a folder if asked."""
+    from toolkit.exploration import write_designs
+
+    found = [
+        {"sweep": answer.sweep.name, "number": answer.record.number, **answer.record.to_json()} for answer in answers
+    ]
+    paths = [path for answer in answers if out for path in write_designs(answer.sweep, out, [answer.record])]
+    if as_json_:
+        print_json(found)
+        return
+    for answer in answers:
+        varied = ", ".join(f"{name} {value}" for name, value in answer.record.point.params.items())
+        figures = {**answer.record.figures, **answer.record.simulated}
+        show_figures(f"{answer.sweep.name}, point {answer.record.number}: {varied}", dict(figures))
+    for path in paths:
+        print(f"design: {path}; toolkit run {path}")

@@ -1,0 +1,318 @@
+"""A point's figures, from its design alone: quantize, train, convert, emulate, estimate.
+
+Stages are shared by content. In the store: the float model and trained models (by what decides
+them), the converted graph, the emulated accuracy of a graph on some images. In a worker: the last
+few of each, and the estimator's analysis of a graph.
+
+Strategy and reuse factor decide cycles and area, not the values computed: hls4ml gives Latency and
+Resource the same types and the same sums, which are exact. So a model is converted once, with
+strategy Latency and reuse factor 1, and the estimator varies both. Combinations that hls4ml builds
+but computes wrongly are refused here as they are by a conversion. Distributed arithmetic is converted
+as such. csim of the front's own projects proves it in every sweep (:mod:`toolkit.exploration.proof`).
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from toolkit.config import DatasetConfig, DesignFile, EstimateConfig, HlsConfig
+from toolkit.exploration.jobs import TrainingStopped
+from toolkit.exploration.points import PointRecord
+from toolkit.exploration.settings import SweepHlsConfig
+from toolkit.exploration.space import Point
+from toolkit.records import Dataset, Estimate, Figure, Graph, TrainRecord
+from toolkit.store import artifact, digest, package_versions, read_json, write_json
+
+if TYPE_CHECKING:
+    import keras
+
+    from toolkit.estimation.estimate import Analysis
+
+DA = "distributed_arithmetic"
+FACTS = "facts.json"
+
+# What of [hls] the conversion sees; the rest only moves cycles and area.
+CONVERTED = ("backend", "io_type", "precision", "parallelization_factor")
+CONVERTED_PER_LAYER = ("parallelization_factor", "precision", "table_size", "implementation")
+RECORDED = (
+    "latency_us", "latency_cycles", "initiation_interval_cycles", "throughput_hz", "energy_uj",
+    "lut", "ff", "dsp", "bram_18k", "uram",
+)  # fmt: skip
+COUNTED = ("ebops", "bops", "weight_bytes")
+
+
+@functools.cache
+def versions() -> str:
+    """Digest of the versions of what decides bits and figures."""
+    return digest(package_versions())
+
+
+def evaluate_point(point: Point, bar: Sequence[float] = ()) -> PointRecord:
+    """Everything a sweep wants to know of a design; raises the stages' errors.
+
+    ``bar`` is, per epoch, the validation accuracy below which a training is given up
+    (``TrainingStopped``).
+    """
+    from toolkit.exploration.targets import resolve, with_depths
+
+    clock: dict[str, float] = {}
+    with timed(clock, "dataset"):
+        dataset = dataset_of(point.file.dataset.model_dump_json())
+    with timed(clock, "convert"):
+        graph, facts = converted(point, dataset, bar)
+    with timed(clock, "emulate"):
+        accuracy = emulated_accuracy(graph, dataset, point)
+    with timed(clock, "estimate"):
+        analysis = analysis_of(graph, conversion_config(point.design.hls))
+        hls = resolve(analysis, point.design.hls)
+        depths = fifo_depths(analysis, hls, point.design.hls.fifo_depths == "needed")
+        estimated = quick_estimate(with_depths(analysis, depths) if depths else analysis, hls)
+    return PointRecord(
+        point,
+        "complete",
+        figures=figures_of(accuracy, facts["float accuracy"], graph, estimated),
+        facts=names(point, dataset, graph),
+        notes=estimated.notes,
+        reuse_factors=reuse_factors(estimated),
+        fifo_depths=depths,
+        stages=clock,
+        history=tuple(facts["history"]),
+    )
+
+
+@contextmanager
+def timed(clock: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the seconds a stage takes."""
+    begun = time.perf_counter()
+    yield
+    clock[stage] = round(time.perf_counter() - begun, 4)
+
+
+@functools.lru_cache(maxsize=2)
+def dataset_of(settings: str) -> Dataset:
+    """A dataset, kept in the worker."""
+    from toolkit.data import load_dataset
+
+    return load_dataset(DatasetConfig.model_validate_json(settings))
+
+
+def origin_of(point: Point, dataset: Dataset) -> str:
+    """Digest of what decides the float model."""
+    file = point.file
+    content = file.model.path.read_bytes() if file.model.path else b""
+    settings = [file.model.model_dump_json(), file.train.model_dump_json(exclude={"progress", "checkpoint"})]
+    return digest("float", dataset.digest, content, settings, versions())
+
+
+def converted(point: Point, dataset: Dataset, bar: Sequence[float]) -> tuple[Graph, Mapping[str, Any]]:
+    """The graph of a point's model, and facts about the training; from the worker or the store if known."""
+    config = conversion_config(point.design.hls)
+    origin = origin_of(point, dataset)
+    key = digest("graph", origin, point.training, config.model_dump_json(), point.split, point.images)
+    return remembered_graph(key, lambda folder: convert_into(folder, point, dataset, origin, config, bar))
+
+
+GRAPHS: dict[str, tuple[Graph, Mapping[str, Any]]] = {}
+KEPT_GRAPHS = 8
+
+
+def remembered_graph(key: str, make: Callable[[Any], None]) -> tuple[Graph, Mapping[str, Any]]:
+    """A converted graph: from memory, from the store, or made and stored."""
+    from toolkit.hls.graph import load_graph
+
+    if key not in GRAPHS:
+        with artifact("sweep-graph", key) as folder:
+            if not folder.complete:
+                make(folder)
+        while len(GRAPHS) >= KEPT_GRAPHS:
+            GRAPHS.pop(next(iter(GRAPHS)))
+        GRAPHS[key] = load_graph(folder.path), read_json(folder / FACTS)
+    return GRAPHS[key]
+
+
+def convert_into(
+    folder: Any, point: Point, dataset: Dataset, origin: str, config: HlsConfig, bar: Sequence[float]
+) -> None:
+    """Quantize, train and convert a point's model; write graph and facts."""
+    from toolkit.quiet import start_tensorflow
+
+    start_tensorflow()
+    from toolkit.hls.convert import convert
+    from toolkit.hls.graph import save_graph
+
+    trained = float_of(origin, point, dataset)
+    model, history = quantized(point, trained, dataset, bar)
+    save_graph(convert(model, config).graph, folder.path)
+    accuracy = float_accuracy(origin, trained, dataset, point)
+    write_json(folder / FACTS, {"float accuracy": accuracy, "history": history})
+
+
+FLOATS: dict[str, TrainRecord] = {}
+
+
+def float_of(origin: str, point: Point, dataset: Dataset) -> TrainRecord:
+    """The float model, trained once per store and kept in the worker."""
+    from toolkit.pipeline import float_model
+
+    if origin not in FLOATS:
+        FLOATS.clear()
+        file = point.file
+        quiet = file.train.change(progress=False)
+        FLOATS[origin] = float_model(DesignFile(dataset=file.dataset, model=file.model, train=quiet), dataset)
+    return FLOATS[origin]
+
+
+def float_accuracy(origin: str, trained: TrainRecord, dataset: Dataset, point: Point) -> float:
+    """Accuracy of the float model on the images of the sweep."""
+    from toolkit.training import measure_accuracy
+
+    key = digest("float accuracy", origin, point.split, point.images)
+    return stored_number(key, lambda: measure_accuracy(trained.model, dataset, point.split, point.images).value)
+
+
+def quantized(
+    point: Point, trained: TrainRecord, dataset: Dataset, bar: Sequence[float]
+) -> tuple[keras.Model, list[float]]:
+    """The quantized model, without emptied channels, and the validation accuracy after each epoch of its training."""
+    from toolkit.pipeline import quantized_model
+    from toolkit.training import compact, quantize, train
+
+    design = point.design
+    if design.qat is None:
+        return compact(quantize(trained.model, design.quantization, dataset)), []
+    quiet = design.qat.change(progress=False)
+    if quiet.epochs == 0:
+        start = quantize(trained.model, design.quantization, dataset)
+        return compact(train(start, dataset, quiet).model), []
+    record = quantized_model(design.change(qat=quiet), trained, dataset, lambda history: stop_behind(history, bar))
+    return record.model, [float(value) for value in record.history.get("val_accuracy", ())]
+
+
+def stop_behind(history: Mapping[str, Sequence[float]], bar: Sequence[float]) -> None:
+    """Raise ``TrainingStopped`` when the best validation accuracy so far is below the bar of this epoch."""
+    seen = [float(value) for value in history.get("val_accuracy", ())]
+    if seen and len(seen) <= len(bar) and max(seen) < bar[len(seen) - 1]:
+        raise TrainingStopped(seen)
+
+
+def conversion_config(hls: SweepHlsConfig) -> HlsConfig:
+    """The configuration a model is converted with: strategy Latency or distributed arithmetic, reuse factor 1."""
+    layers = {}
+    for name, layer in hls.layers.items():
+        kept = {key: getattr(layer, key) for key in CONVERTED_PER_LAYER if getattr(layer, key) is not None}
+        if DA in (layer.strategy, hls.strategy):
+            kept["strategy"] = DA if (layer.strategy or hls.strategy) == DA else "Latency"
+        if kept:
+            layers[name] = type(layer)(**kept)
+    strategy = DA if hls.strategy == DA else "Latency"
+    return HlsConfig(**{key: getattr(hls, key) for key in CONVERTED}, strategy=strategy, layers=layers)
+
+
+def stored_number(key: str, make: Callable[[], float]) -> float:
+    """A number from the store, or made and stored."""
+    with artifact("sweep-number", key) as folder:
+        if not folder.complete:
+            write_json(folder / "number.json", make())
+        return float(read_json(folder / "number.json"))
+
+
+NUMBERS: dict[str, float] = {}
+
+
+def remembered_number(key: str, make: Callable[[], float]) -> float:
+    """A number from the worker's memory, from the store, or made and stored."""
+    if key not in NUMBERS:
+        NUMBERS[key] = stored_number(key, make)
+    return NUMBERS[key]
+
+
+def emulated_accuracy(graph: Graph, dataset: Dataset, point: Point) -> Figure:
+    """Fraction of the sweep's images that the design classifies correctly, bit for bit as csim would."""
+    count = min(point.images, len(dataset.labels(point.split)))
+    key = digest("emulated", graph.digest, dataset.digest, point.split, count, versions())
+
+    def emulate_now() -> float:
+        from toolkit.emulation import emulate
+
+        outputs = emulate(graph).predict(dataset.inputs(point.split, count))
+        return float((outputs.argmax(axis=1) == dataset.labels(point.split, count)).mean())
+
+    accuracy = remembered_number(key, emulate_now)
+    return Figure(accuracy, "fraction", "emulation", note=f"{count:,} {point.split} images")
+
+
+ANALYSES: dict[str, Analysis] = {}
+
+
+def analysis_of(graph: Graph, config: HlsConfig) -> Analysis:
+    """The estimator's reading of a graph, kept in the worker."""
+    from toolkit.estimation import analyze
+
+    key = digest(graph.digest, config.model_dump_json())
+    if key not in ANALYSES:
+        while len(ANALYSES) >= KEPT_GRAPHS:
+            ANALYSES.pop(next(iter(ANALYSES)))
+        ANALYSES[key] = analyze(graph, config)
+    return ANALYSES[key]
+
+
+def quick_estimate(analysis: Analysis, hls: HlsConfig) -> Estimate:
+    """The estimate of a configuration from first and last tokens."""
+    from toolkit.estimation import estimate_variants
+
+    return next(iter(estimate_variants(analysis, [hls], EstimateConfig(fifo_simulation=False))))
+
+
+def fifo_depths(analysis: Analysis, hls: HlsConfig, needed: bool) -> Mapping[str, int]:
+    """Depths of the FIFOs that do not keep hls4ml's default: those asked for, or those the design needs.
+
+    Needed is one token more than the simulation says, as hls4ml's own optimisation takes from cosim
+    (``backends/vitis/passes/fifo_depth_optimization.py``), and never more than the default unless it must be.
+    """
+    from toolkit.estimation import estimate_variants
+
+    if not needed or hls.io_type != "io_stream":
+        return hls.fifo_depths
+    simulated = next(iter(estimate_variants(analysis, [hls], EstimateConfig())))
+    return {
+        fifo.name: min(fifo.needed_depth + 1, max(fifo.needed_depth, fifo.default_depth)) for fifo in simulated.fifos
+    }
+
+
+def figures_of(accuracy: Figure, float_value: float, graph: Graph, estimated: Estimate) -> dict[str, Figure]:
+    """A point's figures by name."""
+    from toolkit.exploration.compression import counted_weights
+
+    found = {"accuracy": accuracy}
+    loss = float_value - accuracy.value
+    found["accuracy_loss"] = Figure(loss, "fraction", "emulation", note=f"float {float_value:.4f}, {accuracy.note}")
+    found |= {name: getattr(estimated, name) for name in RECORDED}
+    found |= {name: estimated.figures[name] for name in COUNTED if name in estimated.figures}
+    if estimated.utilization:
+        name, share = max(estimated.utilization.items(), key=lambda item: item[1].value)
+        found["utilization_percent"] = Figure(share.value, "%", share.source, share.low, share.high, note=name)
+    return found | counted_weights(graph)
+
+
+def names(point: Point, dataset: Dataset, graph: Graph) -> dict[str, str]:
+    """What a record belongs to."""
+    return {
+        "dataset": dataset.name,
+        "model": point.file.model.path.stem if point.file.model.path else point.file.model.name,
+        "part": point.design.hls.part,
+        "test set": digest(dataset.test_digest if point.split == "test" else dataset.digest, point.split, point.images),
+        "program": graph.digest,
+    }
+
+
+def reuse_factors(estimated: Estimate) -> dict[str, int]:
+    """What each matrix product got."""
+    return {
+        layer.name: int(layer.figures["reuse_factor"].value)
+        for layer in estimated.layers
+        if "reuse_factor" in layer.figures and "macs" in layer.figures
+    }

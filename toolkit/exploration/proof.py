@@ -1,0 +1,112 @@
+"""csim as proof of a point: its own project, written and compiled, against what the sweep recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toolkit.config import HlsConfig
+from toolkit.errors import StoreError
+from toolkit.exploration.jobs import TURN
+from toolkit.exploration.points import PointRecord
+from toolkit.exploration.space import Point
+from toolkit.process import cores
+from toolkit.records import Array, Figure
+from toolkit.store import artifact, digest, package_versions
+
+if TYPE_CHECKING:
+    from toolkit.records import Dataset, HlsProject
+
+COMPARED = ("latency_cycles", "initiation_interval_cycles", "lut", "ff", "dsp", "bram_18k")
+
+
+def prove_job(
+    prove: Callable[[Point, Mapping[str, Any], int], Mapping[str, Any]],
+    point: Mapping[str, Any],
+    record: Mapping[str, Any],
+    images: int,
+    store: str,
+) -> list[dict[str, Any]]:
+    """One proof in a worker; a proof that cannot be made says why."""
+    with TURN:
+        os.environ["TOOLKIT_STORE"] = store
+        try:
+            return [dict(prove(Point.from_json(point), record, images))]
+        except StoreError:
+            raise
+        except (Exception, SystemExit) as error:  # a compiler or library that fails is what the proof says
+            return [{"equal": None, "error": f"{type(error).__name__}: {error}"[:4000]}]
+
+
+def prove_point(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
+    """Write the point's project, compile it, and compare every output with what the sweep emulated.
+
+    The emulator runs the graph that the sweep shared between strategies and reuse factors, csim the
+    project with the point's own: equal outputs prove the sharing too. The project's own estimate is
+    compared with the recorded one; ``simulated`` are latency and interval with its FIFOs simulated.
+    """
+    from toolkit.emulation import emulate
+    from toolkit.exploration.evaluate import converted, dataset_of
+    from toolkit.hls import build_csim
+
+    dataset = dataset_of(point.file.dataset.model_dump_json())
+    graph, _ = converted(point, dataset, ())
+    project = project_of(point, PointRecord.from_json(record), dataset)
+    inputs = dataset.inputs(point.split, images)
+    expected, got = emulate(graph).predict(inputs), build_csim(project, jobs=cores()).predict(inputs)
+    return {**compared(expected, got), **estimates(project, record), "images": len(inputs), "project": project.digest}
+
+
+def own_config(record: PointRecord) -> HlsConfig:
+    """The configuration of a point's own project."""
+    from toolkit.exploration.results import design_of
+
+    return design_of(record, "point").designs[0].hls
+
+
+def project_of(point: Point, record: PointRecord, dataset: Dataset) -> HlsProject:
+    """The project of a point, written once per store."""
+    from toolkit.exploration.evaluate import float_of, origin_of, quantized
+    from toolkit.hls import load_project, write_project
+    from toolkit.quiet import start_tensorflow
+
+    origin, config = origin_of(point, dataset), own_config(record)
+    key = digest("project", origin, point.design.quantization, point.design.qat, config, package_versions())
+    with artifact("sweep-project", key) as folder:
+        if not folder.complete:
+            start_tensorflow()
+            model, _ = quantized(point, float_of(origin, point, dataset), dataset, ())
+            write_project(model, config, folder / "project")
+    project: HlsProject = load_project(folder / "project")
+    return project
+
+
+def compared(expected: Array, got: Array) -> dict[str, Any]:
+    """How two sets of outputs agree, value by value."""
+    differs = expected != got
+    return {
+        "equal": not bool(differs.any()),
+        "outputs_different": int(differs.sum()),
+        "outputs_total": int(differs.size),
+        "largest_difference": float(np.abs(expected - got).max()) if differs.any() else 0.0,
+    }
+
+
+def estimates(project: HlsProject, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The project's own estimate: where it differs from the recorded one, and with FIFOs simulated."""
+    from toolkit.config import EstimateConfig
+    from toolkit.estimation import estimate
+
+    quick, simulated = estimate(project, EstimateConfig(fifo_simulation=False)), estimate(project)
+    known = {name: Figure.from_json(record["figures"][name]).value for name in COMPARED if name in record["figures"]}
+    differing = [name for name, value in known.items() if getattr(quick, name).value != value]
+    return {
+        "estimate_differs": differing,
+        "simulated": {
+            name: getattr(simulated, name).to_json()
+            for name in ("latency_cycles", "initiation_interval_cycles", "latency_us")
+        },
+    }
