@@ -111,7 +111,7 @@ def test_what_can_go_wrong_anywhere(
 def test_inputs_that_are_no_numbers_are_refused_without_unpickling(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from toolkit.cli import read_inputs
+    from toolkit.cli.inputs import read_inputs
     from toolkit.errors import DataError
 
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object))
