@@ -59,6 +59,19 @@ MISTAKES = {
         r"hls\.layers\.conv\.precision\.result.*ap_fixed<W,I>",
     ),
     "a mistake in one variant": ("[[designs]]\nhls.strategy = 'Fast'", r"designs\.0\.hls\.strategy.*choose Latency"),
+    "a name that is a path": (
+        'name = "../../escape"',
+        r"name: a name must be 1 to 100.*got '\.\./\.\./escape'[\s\S]*line 1",
+    ),
+    "a hidden name": ('[[designs]]\nname = ".git"', r"designs\.0\.name: a name must be.*the first a letter"),
+    "a name with a control character": ('[[designs]]\nname = "a\\u0007"', r"got 'a\\x07'"),
+    "an endless name": (f'name = "{"n" * 300}"', r"1 to 100.*\(302 characters\)"),
+    "two designs of one name": (
+        '[[designs]]\nname = "a"\n[[designs]]\nname = "a"',
+        r'^every design needs a name of its own, got "a" for design 2 and for design 1',
+    ),
+    "a design named as the model": ('[[designs]]\nname = "convnet"', r"for design 1 and for the float model"),
+    "a baseline asked for twice": ("[[baselines]]\n[[baselines]]", r"baselines 1 and 2 are both keras float32"),
     "text that is not TOML": ("a =", "is not TOML"),
 }
 

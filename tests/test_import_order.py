@@ -11,18 +11,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "toolkit"
 ORDER = [
-    *("errors", "process", "quiet", "precision", "config", "records", "store", "data", "zoo", "training", "hls"),
-    *(
-        "emulation",
-        "estimation",
-        "baselines",
-        "comparison",
-        "doctor",
-        "pipeline",
-        "exploration",
-        "pytest_plugin",
-        "cli",
-    ),
+    *("errors", "names", "process", "quiet", "precision", "config", "records", "store"),
+    *("data", "zoo", "training", "hls", "emulation", "estimation", "baselines", "comparison"),
+    *("doctor", "pipeline", "exploration", "pytest_plugin", "cli"),
     "__main__",
 ]
 

@@ -12,9 +12,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolkit.errors import ConfigError, nearest
+from toolkit.names import check_name
 from toolkit.precision import Precision
 
 Positive = Annotated[int, Field(ge=1)]
@@ -31,7 +32,16 @@ def parses(text: str) -> str:
     return text
 
 
+def named(text: str) -> str:
+    """Keep a name that can stand in paths, tables and pictures."""
+    try:
+        return check_name("a name", text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
 PrecisionText = Annotated[str, AfterValidator(parses)]
+Name = Annotated[str, AfterValidator(named)]
 
 
 # True while a section is validated, so that a nested one leaves the message to the outermost.
@@ -289,7 +299,7 @@ class ProofConfig(Section):
 class DesignConfig(Section):
     """One FPGA design of the model: a quantization, its training, its HLS project and its proof."""
 
-    name: str | None = None
+    name: Name | None = None
     """Row and folder name; default made from bits, io type, strategy and reuse factor."""
     quantization: QuantConfig = Field(default_factory=QuantConfig)
     """How the float model is quantized."""
@@ -314,7 +324,7 @@ class DesignFile(Section):
     table holds what differs from them: a file with four such tables yields four designs.
     """
 
-    name: str = "design"
+    name: Name = "design"
     """Names the run and its folder."""
     dataset: DatasetConfig = Field(default_factory=DatasetConfig)
     """Which images."""
@@ -326,6 +336,27 @@ class DesignFile(Section):
     """The FPGA designs."""
     baselines: tuple[BaselineConfig, ...] = (BaselineConfig(),)
     """The float and integer engines to compare with."""
+
+    @model_validator(mode="after")
+    def distinct_rows(self) -> Self:
+        """Every design has a name of its own, and no baseline is asked for twice: each is a row and a folder."""
+        taken = {self.model.path.stem if self.model.path else self.model.name: "the float model"}
+        for number, design in enumerate(self.designs, 1):
+            if design.name is not None and design.name in taken:
+                raise ValueError(
+                    f'every design needs a name of its own, got "{design.name}" for design {number} and for '
+                    f"{taken[design.name]}"
+                )
+            taken[design.name or ""] = f"design {number}"
+        asked: dict[object, int] = {}
+        for number, baseline in enumerate(self.baselines, 1):
+            first = asked.setdefault((baseline.engine, baseline.precision, baseline.provider), number)
+            if first != number:
+                raise ValueError(
+                    f"baselines {first} and {number} are both {baseline.engine} {baseline.precision}; keep one of them "
+                    "(batches takes a list)"
+                )
+        return self
 
 
 DESIGN_SECTIONS = ("quantization", "qat", "hls", "proof")
@@ -411,7 +442,8 @@ def explain_one(section: type[BaseModel], item: Any) -> str:
             choices = expected.replace(" or ", ", ").split(", ")
             return f'{key}: "{item["input"]}" is not a choice{nearest(str(item["input"]), choices)}; choose {expected}'
         case "value_error":
-            return f"{key}: {item['msg'].removeprefix('Value error, ')}"
+            message: str = item["msg"].removeprefix("Value error, ")
+            return f"{key}: {message}" if key else message
         case _:
             return f"{key}: {item['msg']}, got {item['input']!r}"
 

@@ -92,12 +92,14 @@ def run_design(
 
 
 def distinct_labels(designs: tuple[DesignConfig, ...]) -> tuple[DesignConfig, ...]:
-    """Designs with labels that tell them apart: the second ``cnn`` becomes ``cnn_2``."""
-    seen: dict[str, int] = {}
+    """Designs with labels that tell them apart: of two without a name and with the same label one gets ``_2``."""
+    taken = {design.name for design in designs}
     named = []
     for design in designs:
-        seen[design.label] = count = seen.get(design.label, 0) + 1
-        named.append(design if count == 1 else design.change(name=f"{design.label}_{count}"))
+        spellings = (design.label, *(f"{design.label}_{number}" for number in range(2, len(designs) + 1)))
+        name = design.name or next(spelling for spelling in spellings if spelling not in taken)
+        taken.add(name)
+        named.append(design if name == design.label else design.change(name=name))
     return tuple(named)
 
 

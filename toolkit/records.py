@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.errors import ComparisonError
+from toolkit.errors import ComparisonError, HlsError
+from toolkit.names import check_identifier
 
 if TYPE_CHECKING:
     import keras
@@ -195,6 +196,9 @@ class HlsProject:
     graph: Graph
     top: str  # name of the top C++ function and of firmware/<top>.cpp
     notes: tuple[str, ...] = ()  # recorded choices, such as a reuse factor moved to a valid neighbour
+
+    def __post_init__(self) -> None:
+        check_identifier(f"the top function of {self.path}", self.top, HlsError)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -16,6 +16,7 @@ from toolkit.estimation.estimate import DEFAULT_TOOL
 from toolkit.estimation.rows import read_csv
 from toolkit.estimation.stages import MATRIX_KINDS, Stage, stages_of
 from toolkit.hls.reports import CsynthReport, ModuleReport
+from toolkit.names import file_name
 from toolkit.precision import Precision
 from toolkit.records import HlsProject, Layer
 from toolkit.store import write_bytes, write_text
@@ -173,7 +174,7 @@ def weights_file(layer: Layer, stage: Stage, project: HlsProject, folder: Path) 
     arrays = {"kernel": precision.to_integers(weight.values), "kernel_frac_bits": np.int64(precision.fraction_bits)}
     if bias is not None:
         arrays["bias"] = Precision.parse(bias.precision).to_integers(bias.values)
-    path = Path("weights") / f"{identity(project)}__{layer.name}.npz"
+    path = Path("weights") / f"{identity(project)}__{file_name(layer.name)}.npz"
     write_bytes(folder / path, npz(arrays))
     return str(path)
 
