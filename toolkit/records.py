@@ -35,8 +35,9 @@ class Figure:
     """One number with its unit and its source.
 
     ``low`` and ``high`` bound an estimate; ``note`` says what a reader must know to use it
-    (citation, model version, conditions). A figure that is not known is ``None`` where it would
-    stand, never a NaN.
+    (citation, model version, conditions). ``bound`` marks a figure that leaves something out: the
+    whole is at least (``lower``) or at most (``upper``) this much. A figure that is not known is
+    ``None`` where it would stand, never a NaN.
     """
 
     value: float
@@ -45,6 +46,7 @@ class Figure:
     low: float | None = None
     high: float | None = None
     note: str | None = None
+    bound: Literal["lower", "upper"] | None = None
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -54,7 +56,8 @@ class Figure:
 
     def __str__(self) -> str:
         interval = f" [{self.low:.6g}, {self.high:.6g}]" if self.low is not None and self.high is not None else ""
-        return f"{self.value:.6g}{interval} {self.unit} ({self.source})".replace("  ", " ")
+        bound = {"lower": "at least ", "upper": "at most "}.get(self.bound or "", "")
+        return f"{bound}{self.value:.6g}{interval} {self.unit} ({self.source})".replace("  ", " ")
 
     def to_json(self) -> dict[str, Any]:
         """The fields that are set, as JSON types."""
@@ -294,7 +297,11 @@ class FifoEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Latency and resources of a whole design, each with an interval, and of its layers."""
+    """Latency and resources of a whole design, each with an interval, and of its layers.
+
+    ``fits`` is None where it cannot be known: a part in no device table, or layers that nobody has a
+    model for. Those are named in ``unpriced``; every total is then a bound (``Figure.bound``).
+    """
 
     latency_cycles: Figure
     initiation_interval_cycles: Figure
@@ -307,12 +314,13 @@ class Estimate:
     uram: Figure
     energy_uj: Figure
     utilization: Mapping[str, Figure]  # percent of the part, by resource name
-    fits: bool
+    fits: bool | None
     layers: tuple[LayerEstimate, ...]
     fifos: tuple[FifoEstimate, ...]
     notes: tuple[str, ...] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)  # further figures, by name (BOPs, after placement)
     project_digest: str | None = None  # which project was estimated; joins the records of one design
+    unpriced: tuple[str, ...] = ()  # layers of a kind without a model, left out of every figure
 
 
 @dataclass(frozen=True)

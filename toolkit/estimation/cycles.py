@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from toolkit.estimation.stages import Stage
+from toolkit.estimation.stages import UNPRICED, Stage
 from toolkit.estimation.tools import Tool
 from toolkit.estimation.weights import uses_dsp
 
@@ -64,8 +64,8 @@ class Cycles:
 
 def cycles_of(stage: Stage, clock: Clock) -> Cycles:
     """Cycles of a stage as csynth would print them for its module."""
-    if stage.kind in ("input", "wire"):
-        return Cycles(0, 0, 1)
+    if stage.kind in ("input", "wire", UNPRICED):
+        return Cycles(0, 0, 1)  # of an unpriced layer the least it can take: totals are marked as bounds
     if stage.kind == "separable":
         return pixel_cycles(stage.in_pixels, 1, 3, clock)
     if stage.stream:

@@ -42,13 +42,15 @@ from toolkit.estimation.dataflow import (
     unbounded,
 )
 from toolkit.estimation.devices import RESOURCES, Device, family_of, find_device
-from toolkit.estimation.stages import MATRIX_KINDS, Stage, stages_of
+from toolkit.estimation.stages import MATRIX_KINDS, UNPRICED, Stage, stages_of
 from toolkit.estimation.tools import Tool, parse_tool
 from toolkit.estimation.weights import Integers, block_bits
 from toolkit.hls import reuse
 from toolkit.precision import Precision
 from toolkit.records import Estimate, FifoEstimate, Figure, Graph, HlsProject, Layer, LayerEstimate
 
+TOTALS = ("latency_cycles", "initiation_interval_cycles", "latency_us", "throughput_hz", "energy_uj")
+NOT_SUMMED = ("host_overhead_us", "fifo_saving_bram_18k")  # further figures that hold whatever the layers need
 UNITS = {"dsp": "DSP", "lut": "LUT", "ff": "FF", "bram_18k": "BRAM18K", "uram": "URAM"}
 DEFAULT_TOOL = {"Vitis": "vitis_hls 2023.2", "Vivado": "vivado_hls 2020.1"}
 
@@ -171,11 +173,40 @@ def estimate_one(analysis: Analysis, setting: Setting) -> Estimate:
     results = [
         layer_result(analysis, index, stage, setting)
         for index, stage in enumerate(stages)
-        if stage.kind not in ("input", "wire")
+        if stage.kind not in ("input", "wire", UNPRICED)
     ]
     stream = hls.io_type == "io_stream"
     timing = stream_timing(analysis, stages, results, setting) if stream else parallel_timing(results, setting)
-    return assemble(analysis, setting, results, timing)
+    found = assemble(analysis, setting, results, timing)
+    unpriced = tuple(stage.name for stage in stages if stage.kind == UNPRICED)
+    return bounded(found, unpriced, analysis.graph) if unpriced else found
+
+
+def bounded(found: Estimate, unpriced: Sequence[str], graph: Graph) -> Estimate:
+    """An estimate without some of its layers: what all layers together need is at least, or at most, each figure.
+
+    It may be known that the rest alone does not fit; that everything fits never is.
+    """
+    named = ", ".join(f"{name} ({graph.layer(name).kind})" for name in unpriced)
+    totals = {name: bound_of(getattr(found, name), named) for name in (*TOTALS, *RESOURCES)}
+    figures = {name: figure if name in NOT_SUMMED else bound_of(figure, named) for name, figure in found.figures.items()}
+    return replace(
+        found,
+        **totals,
+        utilization={name: bound_of(figure, named) for name, figure in found.utilization.items()},
+        fits=None if found.fits else found.fits,
+        notes=(f"no estimate has a model for {named}: every total is a bound without it", *found.notes),
+        figures=figures,
+        unpriced=tuple(unpriced),
+    )
+
+
+def bound_of(figure: Figure, unpriced: str) -> Figure:
+    """A sum over all layers but some, which has no upper end (a rate: no lower end)."""
+    note = f"without {unpriced}" + (f"; {figure.note}" if figure.note else "")
+    if figure.unit == "1/s":
+        return replace(figure, low=None, note=note, bound="upper")
+    return replace(figure, high=None, note=note, bound="lower")
 
 
 # Variants ------------------------------------------------------------------------------------
@@ -562,13 +593,20 @@ def assemble(analysis: Analysis, setting: Setting, results: Sequence[LayerResult
         **resources,
         energy_uj=energy,
         utilization=share,
-        fits=setting.device is not None and not timing.stalled and all(item.value <= 100 for item in share.values()),
+        fits=fitting(share, timing),
         layers=tuple(result.estimate for result in results),
         fifos=timing.fifos,
         notes=design_notes(setting, timing, results),
         figures=design_figures(work, results, resources, timing, setting),
         project_digest=analysis.digest,
     )
+
+
+def fitting(share: Mapping[str, Figure], timing: Timing) -> bool | None:
+    """Whether a design runs and fits its part; None for a part in no device table."""
+    if timing.stalled:
+        return False
+    return all(item.value <= 100 for item in share.values()) if share else None
 
 
 def total_work(results: Sequence[LayerResult], analysis: Analysis) -> Work:

@@ -65,6 +65,7 @@ KIND_OF = {
     "Flatten": "wire",
     "FinalReshape": "wire",
 }
+UNPRICED = "unpriced"  # a layer that no model of cycles and area covers: it is named, and left out of every sum
 MATRIX_KINDS = ("dense", "conv", "pointwise", "depthwise")
 TABLE_ACTIVATIONS = ("sigmoid", "tanh", "softplus", "softsign", "elu", "selu")
 PARAMETER_ACTIVATIONS = ("leaky_relu", "prelu", "thresholded_relu")
@@ -178,9 +179,9 @@ class Stage:
 
 
 def kind_of(layer: Layer) -> str:
-    """Kind of stage a layer becomes; ``copy`` for a class no model covers."""
+    """Kind of stage a layer becomes; ``unpriced`` for a class no model covers."""
     activation = str(layer.attributes.get("activation", "")).lower()
-    kind = KIND_OF.get(layer.kind, "copy")
+    kind = KIND_OF.get(layer.kind, UNPRICED)
     return "table" if kind == "activation" and activation in TABLE_ACTIVATIONS else kind
 
 
