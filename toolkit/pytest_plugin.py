@@ -262,6 +262,8 @@ def broken(estimate: Estimate, name: str, condition: Any, worst_case: bool) -> s
         return None if estimate.fits is condition else f"    fits: must be {condition}, got {estimate.fits} ({full})"
     figure = figure_named(estimate, name)
     rule = condition if isinstance(condition, Comparison) else EqualTo(float(condition))
+    if figure.bound:
+        return f"    {name}: must be {rule}, only a bound is known: {figure}; {figure.note}"
     values = [figure.value]
     if worst_case:
         values += [bound for bound in (figure.low, figure.high) if bound is not None]

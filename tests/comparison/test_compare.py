@@ -181,7 +181,7 @@ class TestFigures:
         assert row.facts["strategy"] == "Latency, Resource"
 
     def test_whether_an_unknown_part_holds_a_design_is_not_claimed(self) -> None:
-        (row,) = compare([replace(estimate(8), utilization={}, fits=False)]).rows
+        (row,) = compare([replace(estimate(8), utilization={}, fits=None)]).rows
         assert "fits" not in row.facts
 
 

@@ -31,7 +31,10 @@ def estimate(
     devices: Annotated[Path | None, typer.Option(help="TOML file with further parts.")] = None,
     as_json_: AsJson = False,
 ) -> int:
-    """Estimate cycles, II, FIFO depths, area and energy, each with an interval; no vendor tool."""
+    """Estimate cycles, II, FIFO depths, area and energy, each with an interval; no vendor tool.
+
+    Exit code 1 if the design has layers that no model covers: they are named, and every total is a bound.
+    """
     from toolkit.config import EstimateConfig
     from toolkit.estimation import estimate as estimated
     from toolkit.hls import open_project
@@ -46,14 +49,14 @@ def estimate(
     if as_json_:
         more = {**({"reported": beside} if reports else {}), **compared}
         print_json({"estimate": found, **more} if more else found)
-        return 0
+        return int(bool(found.unpriced))
     show_estimate(found)
     for compression in compared.values():
         show_compression(compression)
     if beside:
         columns = ("of", "figure", "model", "reported", "source", "error", "inside")
         show_table("estimate beside reports", columns, map(beside_row, beside))
-    return 0
+    return int(bool(found.unpriced))
 
 
 def compression_against(project: HlsProject, other: Path) -> Compression:
@@ -122,4 +125,4 @@ def show_estimate(found: Estimate) -> None:
     show_figures("further figures", dict(found.figures))
     for note in found.notes:
         print(note)
-    print("fits the part" if found.fits else "does not fit the part")
+    print({True: "fits the part", False: "does not fit the part", None: "whether it fits is unknown"}[found.fits])

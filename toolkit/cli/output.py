@@ -47,6 +47,8 @@ def show_figures(title: str, figures: dict[str, Figure | None]) -> None:
     """Print figures with value, interval, unit and source."""
 
     def interval(figure: Figure) -> str:
+        if figure.bound:
+            return "at least" if figure.bound == "lower" else "at most"
         return "" if figure.low is None or figure.high is None else f"{figure.low:.6g} .. {figure.high:.6g}"
 
     rows = [(name, f"{f.value:.6g}", interval(f), f.unit, f.source) for name, f in figures.items() if f is not None]

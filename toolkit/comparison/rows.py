@@ -146,8 +146,10 @@ def from_estimate(part: Estimate) -> Contribution:
     keys = ("latency_us", "latency_cycles", "initiation_interval_cycles", "throughput_hz", "dsp", "lut", "ff")
     figures = {key: getattr(part, key) for key in (*keys, "bram_18k", "uram", "energy_uj")}
     figures |= {f"{resource.lower()}_percent": figure for resource, figure in part.utilization.items()}
-    facts = {"fits": "yes" if part.fits else "no"} if part.utilization else {}  # a part in no table: unknown
-    figures = {**part.figures, **{key: figure for key, figure in figures.items() if figure is not None}}
+    facts = {} if part.fits is None or not part.utilization else {"fits": "yes" if part.fits else "no"}
+    facts |= {"unpriced": ", ".join(part.unpriced)} if part.unpriced else {}
+    # A bound that leaves layers out would win every ranking: such a design has no totals to compare.
+    figures = {key: figure for key, figure in {**part.figures, **figures}.items() if figure and not figure.bound}
     return Contribution(figures, facts, (part,), None, None, "fpga", part.project_digest)
 
 
