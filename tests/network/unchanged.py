@@ -2,9 +2,9 @@
 
 A refactoring must not change any of it. Run by hand, before and after::
 
-    python tests/network/unchanged.py prepare /work/capture/graphs 24   # needs TensorFlow: graphs of shipped and random models
-    python tests/network/unchanged.py capture /work/capture/graphs before.json
-    python tests/network/unchanged.py rows FOLDER before_rows.json      # a calibration folder's rows
+    python tests/network/unchanged.py prepare GRAPHS 30             # needs TensorFlow: shipped and random models
+    python tests/network/unchanged.py capture GRAPHS before.json
+    python tests/network/unchanged.py rows FOLDER before_rows.json    # a calibration folder's rows
     python tests/network/unchanged.py compare before.json after.json
 """
 

@@ -189,14 +189,14 @@ def bounded(found: Estimate, unpriced: Sequence[str], graph: Graph) -> Estimate:
     """
     named = ", ".join(f"{name} ({graph.layer(name).kind})" for name in unpriced)
     totals = {name: bound_of(getattr(found, name), named) for name in (*TOTALS, *RESOURCES)}
-    figures = {name: figure if name in NOT_SUMMED else bound_of(figure, named) for name, figure in found.figures.items()}
+    sums = {name: bound_of(figure, named) for name, figure in found.figures.items() if name not in NOT_SUMMED}
     return replace(
         found,
         **totals,
         utilization={name: bound_of(figure, named) for name, figure in found.utilization.items()},
         fits=None if found.fits else found.fits,
         notes=(f"no estimate has a model for {named}: every total is a bound without it", *found.notes),
-        figures=figures,
+        figures={**found.figures, **sums},
         unpriced=tuple(unpriced),
     )
 
