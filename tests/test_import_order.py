@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "toolkit"
 ORDER = [
     *("errors", "names", "process", "quiet", "precision", "config", "records", "store"),
     *("data", "zoo", "training", "hls", "emulation", "estimation", "baselines", "comparison"),
-    *("doctor", "pipeline", "exploration", "pytest_plugin", "cli"),
+    *("doctor", "plan", "pipeline", "exploration", "pytest_plugin", "cli"),
     "__main__",
 ]
 

@@ -111,6 +111,10 @@ class DatasetConfig(Section):
     """Use only the first so many test images."""
 
 
+# What the zoo ships, for whoever must not import Keras to know it; a test holds them together.
+ZOO = ("cifar10_cnn", "conv_bn_relu", "convnet", "separable_cnn")
+
+
 class ModelConfig(Section):
     """``[model]``: a zoo model by name, or a file of the user's own."""
 

@@ -28,57 +28,62 @@ from toolkit.config import (
 from toolkit.data import load_dataset
 from toolkit.emulation import emulate, prove
 from toolkit.estimation import estimate
-from toolkit.hls import build_csim, check, write_project
-from toolkit.records import BaselineRecord, CheckResult, Dataset, TrainRecord
-from toolkit.store import artifact, digest, package_versions, store_root
-from toolkit.training import compact, load_record, quantize, save_record, train
+from toolkit.hls import build_csim, check, lint, write_project
+from toolkit.plan import Plan, distinct_labels, opened_model, plan_design, start_of, training_key
+from toolkit.records import BaselineRecord, CheckResult, Dataset, Finding, HlsProject, TrainRecord
+from toolkit.store import artifact, store_root
+from toolkit.training import compact, load_record, save_record, train
 from toolkit.training.train import OnEpoch
-from toolkit.zoo import build_model, load_model
 
 if TYPE_CHECKING:
     import keras
 
 Say = Callable[[str], None]
 
+CHECKED_WITHOUT_CSIM = 256  # images on which the emulator is held against QKeras where csim is not asked for
+
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a run left: its folder, the comparison, the report's page, and the proofs that did not hold."""
+    """What a run left: its folder, plan, comparison and report, and per design its proofs and findings."""
 
     folder: Path
+    plan: Plan
     comparison: Comparison
     report: Path
     checks: Mapping[str, tuple[CheckResult, ...]] = field(default_factory=dict)
+    findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
 
     @property
     def failed(self) -> dict[str, str]:
-        """Designs whose csim is not what the emulator or QKeras computes, with what differs."""
-        unequal = {name: [check for check in checks if not check.equal] for name, checks in self.checks.items()}
-        return {name: "; ".join(map(str, checks)) for name, checks in unequal.items() if checks}
+        """Designs whose csim is not what the emulator or QKeras computes, with what differs, where and why."""
+        unequal = {name: [check for check in checks if check.failed] for name, checks in self.checks.items()}
+        return {name: "; ".join(check.reasoned for check in checks) for name, checks in unequal.items() if checks}
 
 
 def run_design(
-    design: DesignFile, folder: Path, *, say: Say = lambda message: None, command: str | None = None
+    design: DesignFile, folder: str | Path, *, say: Say = lambda message: None, command: str | None = None
 ) -> RunResult:
     """Train, quantize, write, prove, estimate and compare everything a design file describes.
 
-    ``folder`` receives ``projects/<design>/`` and ``report/``. ``say`` gets a line per step; ``command``
-    is what the report names as the way to make it again.
-    Raises the stages' errors; nothing half-written is left behind.
+    First of all the plan: what file and network decide is checked before anything is trained
+    (:func:`toolkit.plan.plan_design`). ``folder`` receives ``models/<design>/``, ``projects/<design>/``
+    and ``report/``. ``say`` gets a line per step; ``command`` is what the report names as the way to make
+    it again. Raises the stages' errors; nothing half-written is left behind.
     """
+    target = Path(folder)
+    plan = plan_design(design, target)
+    say(str(plan))
     dataset = load_dataset(design.dataset)
-    say(f"dataset {dataset.name}: {len(dataset.y_train):,} training, {len(dataset.y_test):,} test images")
     trained = float_model(design, dataset)
+    save_record(trained, target / "models" / trained.name)
     say(f"float {trained.name}: accuracy {trained.accuracy.value:.2%}")
     rows: dict[str, list[Any]] = {trained.name: [trained]}
     for baseline in design.baselines:
         record = measured(baseline, trained, dataset)
         say(f"baseline {record.name}: {record.latency_us or 'not available here'}")
         rows[record.name] = [record]
-    checks: dict[str, tuple[CheckResult, ...]] = {}
-    for wanted in distinct_labels(design.designs):
-        made = realize(wanted, trained, dataset, folder / "projects" / wanted.label, say)
-        rows[wanted.label], checks[wanted.label] = [*made.records], made.checks
+    made = {wanted.label: realize(wanted, trained, dataset, target, say) for wanted in distinct_labels(design.designs)}
     facts = {
         "design": design.name,
         "dataset": dataset.name,
@@ -86,29 +91,21 @@ def run_design(
         "test images": f"{len(dataset.y_test):,}",
         **({"command": command} if command else {}),
     }
+    rows |= {label: [*one.records] for label, one in made.items()}
     comparison = compare(rows, float_model=trained.model, facts=facts)
-    report = write_report(comparison, folder / "report")
-    return RunResult(folder, comparison, report, checks)
-
-
-def distinct_labels(designs: tuple[DesignConfig, ...]) -> tuple[DesignConfig, ...]:
-    """Designs with labels that tell them apart: of two without a name and with the same label one gets ``_2``."""
-    taken = {design.name for design in designs}
-    named = []
-    for design in designs:
-        spellings = (design.label, *(f"{design.label}_{number}" for number in range(2, len(designs) + 1)))
-        name = design.name or next(spelling for spelling in spellings if spelling not in taken)
-        taken.add(name)
-        named.append(design if name == design.label else design.change(name=name))
-    return tuple(named)
+    return RunResult(
+        target,
+        plan,
+        comparison,
+        write_report(comparison, target / "report"),
+        {label: one.checks for label, one in made.items()},
+        {label: one.findings for label, one in made.items()},
+    )
 
 
 def float_model(design: DesignFile, dataset: Dataset) -> TrainRecord:
     """The float model of a run, trained once per model, dataset and configuration."""
-    source = design.model.path
-    start = load_model(source) if source else build_model(design.model.name, dataset)
-    name = source.stem if source else design.model.name
-    origin = source.read_bytes() if source else design.model.name
+    start, name, origin = opened_model(design.model, dataset)
     return trained_once(start, dataset, design.train, name, [origin])
 
 
@@ -121,8 +118,7 @@ def trained_once(
     on_epoch: OnEpoch | None = None,
 ) -> TrainRecord:
     """Train, or load what the same model, dataset and configuration gave before; resumes after a kill."""
-    settings = config.model_dump(mode="json", exclude={"teacher", "progress", "checkpoint"})
-    key = digest(origin, dataset.digest, settings, package_versions())
+    key = training_key(origin, dataset, config)
     with artifact("trained", key) as folder:
         if not folder.complete:
             resumable = config.change(checkpoint=store_root() / "checkpoints" / key)
@@ -146,34 +142,49 @@ def measured(baseline: BaselineConfig, trained: TrainRecord, dataset: Dataset) -
 
 @dataclass(frozen=True, eq=False)
 class Realized:
-    """One FPGA design carried out: its records for the comparison and its proofs."""
+    """One FPGA design carried out: its records for the comparison, its proofs, and what lint and they found."""
 
     records: tuple[Any, ...]
     checks: tuple[CheckResult, ...]
+    findings: tuple[Finding, ...]
 
 
-def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, path: Path, say: Say) -> Realized:
-    """Quantize, train, write, emulate the whole test split, prove a sample with csim, estimate."""
+def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, folder: Path, say: Say) -> Realized:
+    """Quantize, train, write, emulate the whole test split, prove a sample with csim, estimate, lint."""
     quantized = quantized_model(design, trained, dataset)
-    project = write_project(quantized.model, design.hls, path, inputs=dataset.inputs("test", design.hls.test_vectors))
+    save_record(quantized, folder / "models" / design.label)
+    inputs = dataset.inputs("test", design.hls.test_vectors)
+    project = write_project(quantized.model, design.hls, folder / "projects" / design.label, inputs=inputs)
     for note in project.notes:
         say(f"  {note}")
     emulator = emulate(project)
     judged = judge(emulator, dataset, float_model=trained.model)
     accuracy = judged.figures["accuracy"].value
     say(f"{design.label}: accuracy {accuracy:.2%} emulated, {quantized.accuracy.value:.2%} in QKeras")
-    records: list[Any] = [quantized, project, judged, estimate(project)]
+    estimated = estimate(project)
+    records: list[Any] = [quantized, project, judged, estimated]
     checks: list[CheckResult] = []
     count = None if design.proof.whole_split else design.proof.csim_count
-    if count != 0:
+    if count == 0:
+        inputs = dataset.inputs("test", CHECKED_WITHOUT_CSIM)
+        checks.append(check(project, quantized.model, inputs, library=emulator))
+    else:
         library = build_csim(project)
         inputs = dataset.inputs("test", count)
-        checks.append(check(project, quantized.model, inputs, library=library))
-        checks.append(prove(emulator, library, inputs))
+        checks += [check(project, quantized.model, inputs, library=library), prove(emulator, library, inputs)]
         records.append(judge(library, dataset, count=count, float_model=trained.model))
-        for proof in checks:
-            say(f"  {proof}")
-    return Realized((*records, *checks), tuple(checks))
+    for proof in checks:
+        say(f"  {proof}")
+    findings = lint(project, ranges=input_ranges(project, dataset), profile=judged.profile, estimate=estimated)
+    for finding in findings:
+        say(f"  {finding}")
+    return Realized((*records, *checks, *findings), tuple(checks), findings)
+
+
+def input_ranges(project: HlsProject, dataset: Dataset) -> dict[str, tuple[float, float]]:
+    """Lowest and highest value that test images have, by input."""
+    images = dataset.inputs("test")
+    return {name: (float(images.min()), float(images.max())) for name in project.graph.inputs[:1]}
 
 
 def quantized_model(
@@ -183,7 +194,7 @@ def quantized_model(
     config = design.qat or TrainConfig(epochs=0)
     if config.teacher == "float":
         config = config.change(teacher=trained.model)
-    start = quantize(trained.model, design.quantization, dataset)
+    start = start_of(design, trained.model, dataset)
     origin = [trained.digest, design.quantization, config.teacher is not None]
     record = trained_once(start, dataset, config, design.label, origin, on_epoch)
     return replace(record, model=compact(record.model))

@@ -219,6 +219,11 @@ class Finding:
     reason: str
     remedy: str
 
+    def __str__(self) -> str:
+        """One line: severity, layer, reason, remedy."""
+        where = f" {self.layer}:" if self.layer else ""
+        return f"{self.severity}:{where} {self.reason}; {self.remedy} [{self.rule}]"
+
 
 @dataclass(frozen=True)
 class LayerProfile:
@@ -254,6 +259,11 @@ class CheckResult:
     def failed(self) -> bool:
         """Whether the bits differ from what they must equal; a note (a float model's predictions) is no failure."""
         return not self.equal and any(finding.severity != "note" for finding in self.findings)
+
+    @property
+    def reasoned(self) -> str:
+        """The line of a comparison that did not hold, with the reason and its layer where they are known."""
+        return ": ".join([str(self), *(finding.reason for finding in self.findings[:1])])
 
     def __str__(self) -> str:
         """One line: who was compared, how many outputs differ, by how much, where first."""

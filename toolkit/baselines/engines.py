@@ -114,9 +114,7 @@ def measure_baseline(
     ``ModelError`` where the engine cannot take the model; with ``missing="row"`` the last two
     become a record without figures that says why.
     """
-    chosen = load_engines()[choose("engine", engine, load_engines())]
-    precision = choose(f"precision of {engine}", precision or chosen.precisions[0], chosen.precisions)
-    provider = choose(f"provider of {engine}", provider or chosen.providers[0], chosen.providers)
+    chosen, precision, provider = check_request(engine, precision, provider)
     choose("missing", missing, ("error", "row"))
     batches = BATCHES if batch is None else (batch,) if isinstance(batch, int) else tuple(batch)
     counts = {"batch": batches, "repeats": (repeats,), "threads": (1 if threads is None else threads,)}
@@ -134,6 +132,16 @@ def measure_baseline(
         if missing == "error":
             raise
         return unavailable(engine, dataset, request, str(why))
+
+
+def check_request(engine: str, precision: str | None = None, provider: str | None = None) -> tuple[Engine, str, str]:
+    """The engine of that name, its precision and its provider, with the engine's defaults.
+
+    Raises ``ConfigError`` with the nearest for one that is unknown. Imports nothing heavy.
+    """
+    chosen = load_engines()[choose("engine", engine, load_engines())]
+    wanted = choose(f"precision of {engine}", precision or chosen.precisions[0], chosen.precisions)
+    return chosen, wanted, choose(f"provider of {engine}", provider or chosen.providers[0], chosen.providers)
 
 
 def fitting(model: Any, dataset: Dataset) -> None:

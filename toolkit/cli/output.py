@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from toolkit.records import Figure, Finding
 
 
+UNCUT = 10_000  # columns
+
+
 def fail(message: str, code: int) -> int:
     """Print one message to standard error and return the exit code."""
     print(message, file=sys.stderr)
@@ -27,9 +30,17 @@ def say(message: str) -> None:
 
 
 def console() -> Console:
+    """Standard output; on anything but a terminal a line is as long as it is, so that nothing is cut."""
     from rich.console import Console
 
-    return Console()
+    return Console() if sys.stdout.isatty() else Console(width=UNCUT)
+
+
+def print_alarm(message: str) -> None:
+    """What must not be overlooked, in red where there are colours."""
+    from rich.text import Text
+
+    console().print(Text(message, style="bold red"), soft_wrap=True)
 
 
 def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -61,11 +72,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(as_json(value), indent=2, sort_keys=True))
 
 
-def show_findings(findings: Sequence[Finding]) -> None:
-    """Severity, layer, reason and remedy of each finding."""
+def show_findings(findings: Sequence[Finding], design: str = "") -> None:
+    """Severity, layer, reason and remedy of each finding, after the design's name where there are several."""
     for finding in findings:
-        where = f" {finding.layer}:" if finding.layer else ""
-        print(f"{finding.severity}:{where} {finding.reason}\n    {finding.remedy} [{finding.rule}]")
+        where = " ".join(filter(None, (design, finding.layer)))
+        reason = f"{finding.severity}{f': {where}' if where else ''}: {finding.reason}"
+        print(f"{reason}\n    {finding.remedy} [{finding.rule}]")
 
 
 # What fits a terminal; the report has the rest.

@@ -18,6 +18,7 @@ CLOSE = 0.01
 class Answer:
     """Sentences that answer, the figures to show large, what a reader must keep in mind.
 
+    ``alarms`` come before all of them: designs whose bits are not those of the model they were made from.
     ``among`` says which designs the costs on the cards were chosen from, where not from all.
     """
 
@@ -25,6 +26,7 @@ class Answer:
     cards: tuple[Card, ...]
     caveats: tuple[str, ...]
     among: str = ""
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,17 @@ def answer(comparison: Comparison) -> Answer:
         cards(comparison, designs),
         caveats(comparison),
         among(comparison, designs),
+        alarms(comparison),
+    )
+
+
+def alarms(comparison: Comparison) -> tuple[str, ...]:
+    """Designs whose bits differ from what they must equal: how many outputs, by how much, in which layer and why."""
+    return tuple(
+        f"{row.name}: {part.reasoned}"
+        for row in comparison.rows
+        for part in row.parts
+        if isinstance(part, CheckResult) and part.failed
     )
 
 
@@ -354,8 +367,9 @@ def proof_caveats(rows: Sequence[Implementation]) -> list[str]:
     ]
     if stalled:
         found.append(f"Deadlock with the FIFO depths of the project: {listing(stalled)}.")
-    unequal = [row.name for row in rows if any(isinstance(part, CheckResult) and not part.equal for part in row.parts)]
-    if unequal:
+    checks = [(row.name, part) for row in rows for part in row.parts if isinstance(part, CheckResult)]
+    unequal = list(dict.fromkeys(name for name, check in checks if not check.equal and not check.failed))
+    if unequal:  # those that failed lead the answer
         found.append(f"Outputs differ between engines for {listing(unequal)}: see Agreement.")
     shallow = [
         row.name

@@ -62,12 +62,16 @@ class Comparison:
     def _fronts(self) -> Mapping[str, tuple[str, ...]]:
         return {name: pareto(self.rows, x, y) for name, (x, y) in FRONTS.items()}
 
+    def to_records(self) -> list[dict[str, Any]]:
+        """One mapping per row: figures in their stored units, with source, interval, ratio and Pareto marks."""
+        fronts = self.fronts()
+        return [flat(self, row, fronts) for row in self.rows]
+
     def to_frame(self) -> pandas.DataFrame:
-        """One line per row: figures in their stored units, with source, interval, ratio and Pareto marks."""
+        """:meth:`to_records` as a table."""
         import pandas
 
-        fronts = self.fronts()
-        return pandas.DataFrame([flat(self, row, fronts) for row in self.rows])
+        return pandas.DataFrame(self.to_records())
 
 
 def compare(

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from toolkit.comparison.answer import alarms
 from toolkit.comparison.columns import FRONTS, SOURCE_MEANING, Column
 from toolkit.comparison.compare import Comparison, flat
 from toolkit.records import Implementation
@@ -76,7 +77,9 @@ def markdown(comparison: Comparison, title: str) -> str:
     """A GitHub table; each cell reads ``97.40 csim``; names are escaped."""
     columns = printed_columns(comparison)
     head = ["Implementation", *(column.heading for column in columns), "Pareto front"]
-    lines = [f"# {markdown_text(title)}", "", table_line(head), table_line(["---", *["---:"] * len(columns), "---"])]
+    warned = [f"**Not the bits of the model: {markdown_text(alarm)}**\n" for alarm in alarms(comparison)]
+    rule = ["---", *["---:"] * len(columns), "---"]
+    lines = [f"# {markdown_text(title)}", "", *warned, table_line(head), table_line(rule)]
     for row in comparison.rows:
         cells = [markdown_cell(comparison, row, column) for column in columns]
         name = markdown_text(row.name) + (" (reference)" if row.name == comparison.reference else "")

@@ -35,6 +35,7 @@ from toolkit.records import (
     Dataset,
     Estimate,
     Figure,
+    Finding,
     Graph,
     HlsProject,
     Implementation,
@@ -173,6 +174,11 @@ def from_check(part: CheckResult) -> Contribution:
         "fpga",
         part.project_digest,
     )
+
+
+@contribution.register
+def from_finding(part: Finding) -> Contribution:
+    return Contribution(parts=(part,), family="fpga")
 
 
 @contribution.register

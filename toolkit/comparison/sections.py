@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from toolkit.comparison import diagram
 from toolkit.comparison.answer import listing
@@ -11,7 +11,7 @@ from toolkit.comparison.columns import number
 from toolkit.comparison.compare import Comparison
 from toolkit.comparison.design import TrainView, stage_cycles
 from toolkit.comparison.layer_charts import range_values
-from toolkit.records import BaselineRecord, CheckResult, Estimate, Figure, Implementation
+from toolkit.records import BaselineRecord, CheckResult, Estimate, Figure, Finding, Implementation, Severity
 
 HIDDEN_ENVIRONMENT = ("load_average",)
 MOST_NOTES = 8
@@ -46,6 +46,12 @@ def notes(comparison: Comparison) -> list[tuple[str, list[str]]]:
 def agreement(comparison: Comparison) -> list[dict[str, Any]]:
     """One entry per check: who was compared, on how many images, what differs and why."""
     return [{"row": row.name, "check": check} for row in comparison.rows for check in parts(row, CheckResult)]
+
+
+def findings(comparison: Comparison) -> list[dict[str, Any]]:
+    """One entry per finding about a design, errors first."""
+    found = [{"row": row.name, "finding": item} for row in comparison.rows for item in parts(row, Finding)]
+    return sorted(found, key=lambda entry: get_args(Severity).index(entry["finding"].severity))
 
 
 def stages(comparison: Comparison) -> list[dict[str, Any]]:
@@ -172,6 +178,7 @@ def told_apart(texts: Mapping[str, Sequence[str]]) -> str:
 SECTIONS = {
     "notes": notes,
     "agreement": agreement,
+    "findings": findings,
     "stages": stages,
     "precision": precision,
     "baselines": baselines,

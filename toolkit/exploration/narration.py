@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from toolkit.exploration.feeds import Progress
 from toolkit.exploration.figures import cost
 from toolkit.exploration.points import PointRecord
+from toolkit.plan import duration
 
 Say = Callable[[str], None]
 LIVE_EVERY_S = 0.5
@@ -81,10 +82,3 @@ def best_so_far(
 
 def shown(record: PointRecord, objectives: Sequence[str]) -> str:
     return ", ".join(f"{name} {record.figures[name].value:.4g}" for name in objectives)
-
-
-def duration(seconds: float) -> str:
-    """``45 s``, ``12 min`` or ``3.4 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
