@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stage_records import baseline, estimate, evaluation, fpga, missing, mixed
+from stage_records import baseline, check, estimate, evaluation, fpga, missing, mixed
 
 from toolkit.comparison import compare, implementation_from
 from toolkit.comparison.answer import answer, recommended
-from toolkit.records import Figure, Implementation
+from toolkit.records import Figure, Finding, Implementation
 
 
 def words(records: list[object]) -> str:
@@ -98,8 +98,21 @@ def test_caveats() -> None:
     assert "estimate what C synthesis would report" in text
     assert "kernel alone" in text
     assert "Not available on this machine: onnxruntime float16 tensorrt" in text
-    assert "Outputs differ between engines for cnn q4" in text
+    assert "Outputs differ" not in text  # that is no caveat
     assert "FIFO depths are too small" in text
+
+
+def test_bits_that_differ_come_before_the_answer_with_layer_and_reason() -> None:
+    (alarm,) = answer(compare(mixed())).alarms
+    assert alarm.startswith("cnn q4: csim differs from qkeras: 7 of 1,000 outputs on 100 images")
+    assert alarm.endswith("first in layer conv1: the accumulator wraps")
+
+
+def test_a_float_model_that_predicts_alike_is_no_alarm() -> None:
+    unlike = replace(check(8, equal=False), findings=(Finding("note", None, "float", "it is a float model", ""),))
+    rows = compare([implementation_from(evaluation(0.9, "csim"), unlike, name="x")])
+    assert not answer(rows).alarms
+    assert "Outputs differ between engines for x" in " ".join(answer(rows).caveats)
 
 
 def test_a_modelled_gpu_is_called_a_model() -> None:
