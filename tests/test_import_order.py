@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "toolkit"
 ORDER = [
-    *("errors", "names", "process", "quiet", "precision", "config", "records", "store"),
+    *("harmless", "errors", "names", "reading", "process", "quiet", "precision", "config", "records", "store"),
     *("data", "zoo", "training", "hls", "emulation", "estimation", "baselines", "comparison"),
     *("doctor", "plan", "pipeline", "exploration", "pytest_plugin", "cli"),
     "__main__",

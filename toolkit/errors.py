@@ -22,11 +22,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from toolkit import harmless
+
 
 class ToolkitError(Exception):
-    """Base of every error that is the user's to mend; never shown as a traceback."""
+    """Base of every error that is the user's to mend; never shown as a traceback.
+
+    A message quotes what strangers wrote: it is made printable, and of a length that a terminal holds.
+    """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return harmless.message(super().__str__())
 
 
 class ConfigError(ToolkitError):

@@ -35,6 +35,7 @@ from toolkit.hls.project import check_inputs
 from toolkit.hls.sources import assemble, binary_names, is_wide, read_ports
 from toolkit.precision import Precision
 from toolkit.process import cores, require_tool, run, run_many
+from toolkit.reading import FIRMWARE_BYTES, TEXT_BYTES, Folder, read_bytes
 from toolkit.records import Array, HlsProject
 from toolkit.store import Artifact, artifact, digest, write_json, write_text
 
@@ -186,41 +187,42 @@ def build_record(project: HlsProject, compiler: Path) -> dict[str, Any]:
 
 def project_files(project: HlsProject) -> dict[str, str]:
     """The text of a project's own C++ files, by the names :func:`assemble` knows."""
-    firmware = project.path / "firmware"
+    source = Folder(project.path, HlsError)
     names = [f"{project.top}.cpp", f"{project.top}.h", "parameters.h", "defines.h"]
-    try:
-        files = {name: (firmware / name).read_text() for name in names}
-        generated = firmware / "nnet_utils" / "nnet_code_gen.h"  # older hls4ml has none
-        files |= {"nnet_code_gen.h": generated.read_text()} if generated.is_file() else {}
-        files |= {f"weights/{item.name}": item.read_text() for item in (firmware / "weights").glob("*.h")}
-    except OSError as error:
-        raise HlsError(f"{project.path}: a generated file cannot be read: {error}; write the project again") from error
-    return files
+    files = {name: source.text(f"firmware/{name}") for name in names}
+    generated = "firmware/nnet_utils/nnet_code_gen.h"  # older hls4ml has none
+    files |= {"nnet_code_gen.h": source.text(generated)} if source.holds(generated) else {}
+    headers = sorted((project.path / "firmware" / "weights").glob("*.h"))
+    return files | {f"weights/{item.name}": source.text(f"firmware/weights/{item.name}") for item in headers}
 
 
 def write_weights(project: HlsProject, folder: Path) -> None:
     """hls4ml's weight files, and of those read as integers, what each stores as little-endian int64."""
     folder.mkdir()
-    texts = {item.stem: item for item in sorted((project.path / "firmware" / "weights").glob("*.txt"))}
-    for item in texts.values():
-        shutil.copy2(item, folder / item.name)
-    binary = binary_names((project.path / "firmware" / f"{project.top}.cpp").read_text())
+    source = Folder(project.path, HlsError)
+    names = sorted(item.name for item in (project.path / "firmware" / "weights").glob("*.txt"))
+    texts = {Path(name).stem: source.bytes(f"firmware/weights/{name}", FIRMWARE_BYTES) for name in names}
+    for name, content in texts.items():
+        (folder / f"{name}.txt").write_bytes(content)
+    binary = binary_names(source.text(f"firmware/{project.top}.cpp"))
     for layer in project.graph.layers:
         for weight in layer.weights.values():
             if weight.name in binary and weight.name in texts and not is_wide(weight.precision):
-                values = np.array([float(value) for value in texts[weight.name].read_text().split(",")], np.float64)
+                values = np.array([float(value) for value in texts[weight.name].split(b",")], np.float64)
                 stored = Precision.parse(weight.precision).to_integers(values).astype("<i8")
                 (folder / f"{weight.name}.bin").write_bytes(stored.tobytes())
 
 
 def precompiled_headers(project: HlsProject, compiler: Path, timeout_s: float) -> Path:
     """A folder with hls4ml's headers and a precompiled one that includes them all; shared between projects."""
-    firmware = project.path / "firmware"
+    source = Folder(project.path, HlsError)
     files = {
-        str(item.relative_to(firmware)): item.read_text(errors="replace")
+        str(item.relative_to(project.path / "firmware")): read_bytes(item, TEXT_BYTES, HlsError).decode(
+            errors="replace"
+        )
         for group in ("ap_types", "nnet_utils")
-        for item in sorted((firmware / group).rglob("*"))
-        if item.is_file() and item.name != "nnet_code_gen.h"
+        for item in source.files(f"firmware/{group}")
+        if item.name != "nnet_code_gen.h"
     } | support_files()
     text = header_text(files)
     key = digest(CSIM_SCHEMA, files, text, compiler_version(compiler), FLAGS)

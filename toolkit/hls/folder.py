@@ -4,6 +4,9 @@ Types come from ``firmware/defines.h``, layers from ``firmware/parameters.h`` an
 ``firmware/<top>.cpp``, weights from ``firmware/weights/*.txt``: everything that decides csim's bits.
 The graph follows the conventions of :mod:`toolkit.hls.graph`. A function this module does not know
 becomes a layer whose ``kind`` is the function's name: csim runs it, emulation and estimation name it.
+
+The folder may be anybody's: everything is read through :mod:`toolkit.reading`, and whatever goes wrong is one
+``HlsError`` with file and line.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 
 from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError, HlsError
+from toolkit.hls.code import read_code
 from toolkit.hls.firmware import (
     Call,
     Config,
@@ -36,11 +40,16 @@ from toolkit.hls.firmware import (
 from toolkit.hls.graph import graph_digest
 from toolkit.hls.project import MANIFEST, load_project
 from toolkit.precision import Precision
+from toolkit.reading import FIRMWARE_BYTES, MIB, Folder, Malformed, blaming, place
 from toolkit.records import Array, Graph, HlsProject, Layer, Tensor, Weight
 from toolkit.store import digest
 
 Shape = tuple[int, ...]
 Item = TypeVar("Item")
+
+LARGEST_TENSOR = 1 << 24  # elements between two layers; no design of hls4ml comes near
+LARGEST_SIZE = (1 << 32) - 1  # what ``static const unsigned`` holds
+DIGITS_BYTES = 64  # of one number in a weight file, generously
 
 
 def open_project(path: str | Path) -> HlsProject:
@@ -49,9 +58,15 @@ def open_project(path: str | Path) -> HlsProject:
     Raises ``HlsError`` for a folder that is neither, or whose files are not those that were written.
     """
     folder = Path(path)
-    if (folder / MANIFEST).is_file() or not (folder / "firmware").is_dir():
+    with blaming(folder, HlsError):
+        if is_foreign(folder):
+            return read_folder(folder)
         return load_project(folder)
-    return read_folder(folder)
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether a folder is an hls4ml project without our manifest: anybody's C++."""
+    return not (folder / MANIFEST).is_file() and (folder / "firmware").is_dir()
 
 
 def read_folder(path: Path) -> HlsProject:
@@ -64,7 +79,7 @@ def read_folder(path: Path) -> HlsProject:
     return HlsProject(
         path=path,
         digest=folder_digest(path),
-        config=folder_config(path, graph, stream=files.stream),
+        config=folder_config(files.source, graph, stream=files.stream),
         graph=graph,
         top=files.top.name,
         notes=("read from its firmware/; no Keras model",),
@@ -73,19 +88,35 @@ def read_folder(path: Path) -> HlsProject:
 
 def folder_digest(path: Path) -> str:
     """Digest over everything csim compiles: each file below ``firmware/``, with its name."""
-    files = sorted(file for file in (path / "firmware").rglob("*") if file.is_file())
-    return digest([[str(file.relative_to(path)), file.read_bytes()] for file in files])
+    source = Folder(path, HlsError)
+    names = [str(file.relative_to(path)) for file in source.files("firmware")]
+    return digest([[name, source.bytes(name, FIRMWARE_BYTES)] for name in names])
 
 
 @dataclass(frozen=True)
 class Firmware:
     """The parsed files of a project."""
 
-    folder: Path
+    source: Folder
     top: Top
     types: Mapping[str, CppType]
     configs: Mapping[str, Config]
     argument_shapes: Mapping[str, Shape]
+
+    @property
+    def folder(self) -> Path:
+        """The project's folder."""
+        return self.source.root
+
+    @property
+    def top_file(self) -> Path:
+        """Where the top function stands."""
+        return self.folder / "firmware" / f"{self.top.name}.cpp"
+
+    @property
+    def parameters_file(self) -> Path:
+        """Where the layers' configurations stand."""
+        return self.folder / "firmware" / "parameters.h"
 
     @property
     def stream(self) -> bool:
@@ -94,8 +125,10 @@ class Firmware:
 
     def type_of(self, variable: str) -> CppType:
         """The type of a value, through aliases."""
-        name = self.top.variables[self.top.resolve(variable)].type
-        return self.named_type(name or "")
+        found = self.top.variables.get(self.top.resolve(variable))
+        if found is None:
+            raise Malformed(f"{variable} is not declared in the top function")
+        return self.named_type(found.type or "")
 
     def named_type(self, name: str) -> CppType:
         """A type by name, or one spelled out where a name could stand."""
@@ -104,20 +137,26 @@ class Firmware:
 
 def read_firmware(path: Path) -> Firmware:
     """Parse ``defines.h``, ``parameters.h`` and the top function."""
-    folder = path / "firmware"
-    name = top_name(path)
-    defines = read_text(folder / "defines.h")
-    source, parameters = (expand_macros(read_text(folder / file), defines) for file in (f"{name}.cpp", "parameters.h"))
-    top = with_argument_weights(parse_top(source, name), folder / "weights")
-    if not top.arguments or not top.calls:
-        raise HlsError(f"{folder / f'{name}.cpp'}: the top function must take arguments and call layers")
-    types = parse_types(expand_macros(defines, defines))
-    return Firmware(path, top, types, parse_configs(parameters), argument_shapes(path, name, defines))
+    source = Folder(path, HlsError)
+    name = top_name(source)
+    defines = source.text("firmware/defines.h")
+    types = parsed(source, "firmware/defines.h", defines, parse_types)
+    top = parsed(source, f"firmware/{name}.cpp", defines, lambda text: parse_top(text, name))
+    configs = parsed(source, "firmware/parameters.h", defines, parse_configs)
+    return Firmware(source, with_argument_weights(top, source), types, configs, argument_shapes(source, name, defines))
 
 
-def with_argument_weights(top: Top, folder: Path) -> Top:
+def parsed(source: Folder, file: str, defines: str, parse: Callable[[str], Item]) -> Item:
+    """What a parser makes of a file with its macros expanded; its errors name the file."""
+    with blaming(source.root / file, HlsError):
+        return parse(expand_macros(source.text(file), defines))
+
+
+def with_argument_weights(top: Top, source: Folder) -> Top:
     """Weights that hls4ml makes arguments of the top function (``BramFactor``) count as weights, not as inputs."""
-    outside = [item for item in top.arguments if item.name in top.weights or (folder / f"{item.name}.txt").is_file()]
+    outside = [
+        item for item in top.arguments if item.name in top.weights or source.holds(f"firmware/weights/{item.name}.txt")
+    ]
     loaded = {
         item.name: Loaded(item.name, item.type or "", math.prod(item.shape or ()), f"{item.name}.txt")
         for item in outside
@@ -126,18 +165,12 @@ def with_argument_weights(top: Top, folder: Path) -> Top:
     return replace(top, arguments=arguments, weights={**loaded, **top.weights})
 
 
-def read_text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError as error:
-        raise HlsError(f"an hls4ml project must hold {path}: {error.strerror}") from None
-
-
-def top_name(path: Path) -> str:
+def top_name(source: Folder) -> str:
     """Name of the top function: ``project.tcl``, ``hls4ml_config.yml``, or the only ``.cpp`` in ``firmware/``."""
+    path = source.root
     tcl, yml = (
-        setting(path, "project.tcl", r'^set project_name "?([\w]+)"?'),
-        setting(path, "hls4ml_config.yml", r"^ProjectName:\s*(\w+)"),
+        setting(source, "project.tcl", r'^set project_name "?([\w]+)"?'),
+        setting(source, "hls4ml_config.yml", r"^ProjectName:[ \t]*(\w+)"),
     )
     sources = sorted(file.stem for file in (path / "firmware").glob("*.cpp"))
     for name in (tcl, yml, *(sources if len(sources) == 1 else [])):
@@ -149,40 +182,45 @@ def top_name(path: Path) -> str:
     )
 
 
-def setting(path: Path, file: str, pattern: str) -> str | None:
+def setting(source: Folder, file: str, pattern: str) -> str | None:
     """What a pattern captures in a file of the project; ``None`` without file or match."""
-    if not (path / file).is_file():
+    if not source.holds(file):
         return None
-    match = re.search(pattern, (path / file).read_text(errors="replace"), re.MULTILINE)
+    match = re.search(pattern, source.text(file), re.MULTILINE)
     return match[1] if match else None
 
 
-def argument_shapes(path: Path, name: str, defines: str) -> dict[str, Shape]:
+COPIED = re.compile(r"nnet::\w+_data<.*, ?([\d*]+)>\(\w+, ?(\w+?)(?:_ap)?\)")
+
+
+def argument_shapes(source: Folder, name: str, defines: str) -> dict[str, Shape]:
     """Shapes of stream arguments, which only the bridge and the test bench spell out."""
     shapes: dict[str, Shape] = {}
     for file in (f"{name}_bridge.cpp", f"{name}_test.cpp"):
-        text = (path / file).read_text(errors="replace") if (path / file).is_file() else ""
-        text = expand_macros(text, defines)
-        for size, variable in re.findall(r"_data<[^>]*?,\s*([\d*]+)>\(\w+,\s*(\w+?)(?:_ap)?\)", text):
-            shapes.setdefault(variable, dimensions(size))
+        code = parsed(source, file, defines, read_code) if source.holds(file) else None
+        for item in code.whole.statements() if code else ():
+            if match := COPIED.fullmatch(item.text):
+                with blaming(source.root / file, HlsError, item.line):
+                    shapes.setdefault(match[2], dimensions(match[1]))
     return shapes
 
 
-def folder_config(path: Path, graph: Graph, *, stream: bool) -> HlsConfig:
+def folder_config(source: Folder, graph: Graph, *, stream: bool) -> HlsConfig:
     """What the folder tells: backend, part, clock; the commonest strategy and reuse factor of its products."""
+    path = source.root
     backend = (
-        setting(path, "hls4ml_config.yml", r"^Backend:\s*(\w+)")
-        or setting(path, "project.tcl", r'^set backend "?(\w+)"?')
+        setting(source, "hls4ml_config.yml", r"^Backend:[ \t]*(\w+)")
+        or setting(source, "project.tcl", r'^set backend "?(\w+)"?')
         or "Vivado"
     )
     known = {"vitis": "Vitis", "vivado": "Vivado", "vivadoaccelerator": "Vivado", "vitisaccelerator": "Vitis"}
     if backend.lower() not in known:
         raise HlsError(f"{path}: hls4ml backend must be Vitis or Vivado, got {backend}")
-    part = setting(path, "hls4ml_config.yml", r"^Part:\s*([\w.-]+)") or setting(
-        path, "project.tcl", r'^set part "?([\w.-]+)"?'
+    part = setting(source, "hls4ml_config.yml", r"^Part:[ \t]*([\w.-]{1,100})") or setting(
+        source, "project.tcl", r'^set part "?([\w.-]{1,100})"?'
     )
-    clock = setting(path, "hls4ml_config.yml", r"^ClockPeriod:\s*([\d.]+)") or setting(
-        path, "project.tcl", r"^set clock_period ([\d.]+)"
+    clock = setting(source, "hls4ml_config.yml", r"^ClockPeriod:[ \t]*(\d{1,9}\.?\d{0,9})") or setting(
+        source, "project.tcl", r"^set clock_period (\d{1,9}\.?\d{0,9})"
     )
     products = [layer.attributes for layer in graph.layers if "weight" in layer.weights]
     strategy = commonest((spelled_strategy(str(item.get("strategy"))) for item in products), "Latency")
@@ -224,6 +262,7 @@ class Progress:
     layers: list[Layer] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, Value] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -239,6 +278,21 @@ class Piece:
         """A constant of the layer's configuration."""
         return self.config.constants.get(name, default)
 
+    def number(self, name: str) -> int:
+        """A whole number that the layer's configuration has to define; raises ``HlsError``."""
+        value = self.config.constants.get(name)
+        if not isinstance(value, int):
+            found = "nothing that can be worked out" if value is None else repr(value)
+            where = f"struct {self.config.name}" if self.config.name else f"the configuration of {self.call.function}"
+            raise HlsError(
+                place(
+                    self.files.parameters_file,
+                    self.config.line or None,
+                    f"{where} must define {name} as a whole number, got {found}",
+                )
+            )
+        return value
+
 
 def firmware_graph(files: Firmware) -> Graph:
     """The graph that a project's C++ spells out."""
@@ -247,11 +301,13 @@ def firmware_graph(files: Firmware) -> Graph:
     written = {name for call in files.top.calls for name in outputs_of(call, files)}
     inputs = [argument for argument in files.top.arguments if argument.name in called and argument.name not in written]
     for argument in inputs:
-        add_input(progress, files, argument)
+        with blaming(files.top_file, HlsError, argument.line):
+            add_input(progress, files, argument)
     for call in files.top.calls:
-        for name in call.arguments:
-            add_alias(progress, files, name, call)
-        add_call(progress, files, call)
+        with blaming(files.top_file, HlsError, call.line):
+            for name in call.arguments:
+                add_alias(progress, files, name, call)
+            add_call(progress, files, call)
     return finish(progress, files, [argument.name for argument in inputs])
 
 
@@ -295,11 +351,19 @@ def add_input(progress: Progress, files: Firmware, argument: Variable) -> None:
 
 def add_alias(progress: Progress, files: Firmware, name: str, reader: Call) -> None:
     """A variable that only renames another is a ``Reshape`` that moves nothing."""
-    variable = files.top.variables.get(name)
-    if variable is None or variable.alias is None or name in progress.values:
-        return
-    add_alias(progress, files, variable.alias, reader)
-    source = progress.values[variable.alias]
+    chain = []
+    while (variable := files.top.variables.get(name)) is not None and variable.alias and name not in progress.values:
+        chain.append((name, variable.alias))
+        name = variable.alias
+    for name, renamed in reversed(chain):
+        add_reshape(progress, files, name, renamed, reader)
+
+
+def add_reshape(progress: Progress, files: Firmware, name: str, renamed: str, reader: Call) -> None:
+    """One renaming as a layer."""
+    if renamed not in progress.values:
+        raise Malformed(f"{name} renames {renamed}, which no layer has written")
+    source = progress.values[renamed]
     shape = expected_shape(reader, config_of(reader, files)) or (math.prod(source.shape),)
     if math.prod(shape) != math.prod(source.shape):
         shape = (math.prod(source.shape),)
@@ -318,10 +382,14 @@ def add_call(progress: Progress, files: Firmware, call: Call) -> None:
         raise HlsError(
             f"{files.folder}: call of {call.function} reads {unknown or 'nothing known'}, cannot be followed"
         )
-    piece = Piece(call, config_of(call, files), tuple(progress.values[name] for name in sources), files)
+    if len(sources) < input_count(call):
+        raise Malformed(f"{call.function} must read {input_count(call)} values, got {len(sources)}")
+    piece = Piece(call, checked(config_of(call, files), files), tuple(progress.values[name] for name in sources), files)
+    check_reads(piece)
     name = call.layer or piece.config.layer or re.sub(r"_out$", "", targets[0])
     kind, shape, attributes, weights = READERS.get(call.function, read_unknown)(piece)
     declared = files.top.variables[targets[0]].shape
+    check_writes(call, targets, shape, declared)
     outputs = [name] if len(targets) == 1 else [copy_name(name, target) for target in targets]
     layer = Layer(
         name=name,
@@ -343,6 +411,12 @@ def copy_name(clone: str, variable: str) -> str:
 
 def add_layer(progress: Progress, files: Firmware, layer: Layer, variables: Mapping[str, str]) -> None:
     """Keep a layer; ``variables`` maps its tensors to C++ variables."""
+    if not layer.shape or min(layer.shape) < 1 or math.prod(layer.shape) > LARGEST_TENSOR:
+        raise Malformed(f"{layer.name} must have 1 to {LARGEST_TENSOR:,} elements, got shape {list(layer.shape)}")
+    taken = [tensor for tensor in variables if tensor in progress.tensors]
+    if taken or layer.name in progress.names:
+        raise Malformed(f"two layers are called {', '.join(taken) or layer.name}")
+    progress.names.add(layer.name)
     cpp = {
         tensor: {"name": name, "type": files.type_of(name).name, "size": math.prod(layer.shape)}
         for tensor, name in variables.items()
@@ -362,6 +436,43 @@ def fifo_depth(files: Firmware, name: str, shape: Shape) -> int:
     if not files.stream or variable.alias is not None:
         return 0
     return variable.depth or math.prod(shape) // files.type_of(name).packed
+
+
+# Constants of a configuration that count something, so that none can be 0; and the words that padding begins with.
+COUNTS = (
+    "n_in", "n_out", "n_chan", "n_inner", "n_outer", "in_height", "in_width", "out_height", "out_width", "height",
+    "width", "new_height", "new_width", "filt_height", "filt_width", "pool_height", "pool_width", "stride_height",
+    "stride_width", "reuse_factor", "n_partitions", "table_size", "exp_table_size", "inv_table_size",
+)  # fmt: skip
+
+
+def checked(config: Config, files: Firmware) -> Config:
+    """A configuration whose whole numbers C++ could hold; raises ``HlsError`` with its line."""
+    for name, value in config.constants.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            continue
+        low = 1 if name in COUNTS else 0 if name.startswith(("pad_", "crop_")) else -LARGEST_SIZE
+        high = LARGEST_TENSOR if name in COUNTS else LARGEST_SIZE
+        if not low <= value <= high:
+            what = f"struct {config.name}: {name} must be {low:,} to {high:,}, got {value:,}"
+            raise HlsError(place(files.parameters_file, config.line, what))
+    return config
+
+
+def check_reads(piece: Piece) -> None:
+    """Raise ``HlsError`` when a layer's configuration is for another number of elements than it is given."""
+    expected = expected_shape(piece.call, piece.config)
+    got = piece.inputs[0].shape
+    if expected is not None and math.prod(expected) != math.prod(got):
+        what = f"{piece.call.function} is configured for {list(expected)} elements, it is given {list(got)}"
+        raise HlsError(place(piece.files.top_file, piece.call.line, what))
+
+
+def check_writes(call: Call, targets: Iterable[str], shape: Shape, declared: Shape | None) -> None:
+    """Raise ``Malformed`` when a layer's output has another size than the variable it is written to."""
+    if declared is not None and math.prod(declared) != math.prod(shape):
+        written = ", ".join(targets)
+        raise Malformed(f"{call.function} makes {list(shape)} elements, {written} holds {list(declared)}")
 
 
 def config_of(call: Call, files: Firmware) -> Config:
@@ -469,7 +580,7 @@ def data_format(piece: Piece) -> str:
 
 
 def read_dense(piece: Piece) -> Parts:
-    n_in, n_out = piece.constant("n_in"), piece.constant("n_out")
+    n_in, n_out = piece.number("n_in"), piece.number("n_out")
     attributes = taken(piece, "n_in", "n_out") | {"data_format": "channels_last", "strategy": strategy(piece)}
     return "Dense", (n_out,), attributes, product_weights(piece, (n_in, n_out))
 
@@ -488,15 +599,16 @@ def read_conv(piece: Piece) -> Parts:
         "n_partitions",
     )
     attributes = taken(piece, *SIZES_2D, *PADS_2D, *names, "implementation")
-    pixels = attributes.get("out_height", 1) * attributes["out_width"]
+    pixels = piece.number("out_width") * (piece.number("out_height") if rank == 2 else 1)
     attributes |= {
         "data_format": data_format(piece),
         "strategy": strategy(piece),
         "parallelization_factor": pixels // max(attributes.get("n_partitions", pixels), 1),
     }
     prefix = {"depthwise": "Depthwise", "pointwise": "Pointwise"}.get(piece.call.function.split("_")[0], "")
-    channels, filters = attributes["n_chan"], attributes["n_filt"]
-    window = (attributes["filt_height"], attributes["filt_width"]) if rank == 2 else (attributes["filt_width"],)
+    channels, filters = piece.number("n_chan"), piece.number("n_filt")
+    window = (piece.number("filt_height"),) if rank == 2 else ()
+    window = (*window, piece.number("filt_width"))
     if prefix == "Depthwise":
         attributes["depth_multiplier"] = filters // channels
     kernel = (*window, channels, filters // channels if prefix == "Depthwise" else filters)
@@ -520,24 +632,24 @@ def read_pooling(piece: Piece) -> Parts:
     names = ("pool_height", "pool_width", "stride_height", "stride_width", "n_filt", "n_chan", "n_in", "n_out")
     attributes = taken(piece, *SIZES_2D, *PADS_2D, *names, "pool_op", "count_pad", "implementation")
     attributes["data_format"] = data_format(piece)
-    channels = attributes["n_filt"]
+    channels = piece.number("n_filt")
     if kind.startswith("Global"):
-        return kind, (channels,), attributes | whole_window(attributes, rank), {}
+        return kind, (channels,), attributes | whole_window(piece, rank), {}
     if rank == 2:
-        return kind, (attributes["out_height"], attributes["out_width"], channels), attributes, {}
-    attributes |= {"in_width": attributes["n_in"], "out_width": attributes["n_out"]}
-    return kind, (attributes["n_out"], channels), attributes, {}
+        return kind, (piece.number("out_height"), piece.number("out_width"), channels), attributes, {}
+    attributes |= {"in_width": piece.number("n_in"), "out_width": piece.number("n_out")}
+    return kind, (piece.number("n_out"), channels), attributes, {}
 
 
-def whole_window(attributes: Mapping[str, Any], rank: int) -> dict[str, Any]:
+def whole_window(piece: Piece, rank: int) -> dict[str, Any]:
     """The window of a pooling over everything."""
-    width = attributes["n_in" if rank == 1 else "in_width"]
+    width = piece.number("n_in" if rank == 1 else "in_width")
     window = {"in_width": width, "pool_width": width, "stride_width": width, "out_width": 1}
     if rank == 2:
-        height = attributes["in_height"]
+        height = piece.number("in_height")
         window |= {"pool_height": height, "stride_height": height, "out_height": 1}
     sides = ("left", "right") if rank == 1 else ("top", "bottom", "left", "right")
-    return window | {f"pad_{side}": 0 for side in sides} | {"n_chan": attributes["n_filt"]}
+    return window | {f"pad_{side}": 0 for side in sides} | {"n_chan": piece.number("n_filt")}
 
 
 def read_activation(piece: Piece) -> Parts:
@@ -553,14 +665,25 @@ def read_parametrized(piece: Piece) -> Parts:
     name = re.sub(r"_config\d+$", "", piece.config.name)
     attributes = taken(piece, "n_in", "table_size") | {
         "activation": name,
-        "activ_param": float(piece.call.arguments[1]),
+        "activ_param": finite(piece.call.arguments[1]),
     }
     return "ParametrizedActivation", piece.inputs[0].shape, attributes, {}
 
 
+def finite(text: str) -> float:
+    """A parameter spelled out in a call; raises ``Malformed`` for what is no finite number."""
+    try:
+        value = float(text.rstrip("fF"))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise Malformed(f"a parameter must be a finite number, got {text[:100]!r}")
+    return value
+
+
 def read_prelu(piece: Piece) -> Parts:
     _, shape, attributes, _ = read_activation(piece)
-    loaded = piece.files.top.weights[piece.call.arguments[1]]
+    (loaded,) = loaded_by(piece, 1)
     return "PReLU", shape, attributes, {"param": read_weight(piece.files, loaded, (loaded.size,))}
 
 
@@ -573,16 +696,16 @@ def read_softmax(piece: Piece) -> Parts:
 
 def read_normalize(piece: Piece) -> Parts:
     """``scale * x + bias``; hls4ml's ApplyAlpha is written the same."""
-    attributes = taken(piece, "n_in", "n_filt") | {"n_out": piece.constant("n_in"), "data_format": "channels_last"}
+    attributes = taken(piece, "n_in", "n_filt") | {"n_out": piece.number("n_in"), "data_format": "channels_last"}
     weights = {
         name: read_weight(piece.files, loaded, (loaded.size,))
-        for name, loaded in zip(("scale", "bias"), loaded_by(piece), strict=True)
+        for name, loaded in zip(("scale", "bias"), loaded_by(piece, 2), strict=True)
     }
     return "BatchNormalization", piece.inputs[0].shape, attributes, weights
 
 
 def read_merge(piece: Piece) -> Parts:
-    shape = max((value.shape for value in piece.inputs), key=math.prod)
+    shape = np.broadcast_shapes(*(value.shape for value in piece.inputs))
     return "Merge", shape, {"op": piece.call.function, "output_shape": list(shape)}, {}
 
 
@@ -594,8 +717,11 @@ def read_concatenate(piece: Piece) -> Parts:
     """``concatenate1d`` to ``concatenate3d`` along the configuration's axis (batch axis counted)."""
     first, second = piece.inputs[0].shape, piece.inputs[1].shape
     axis = piece.constant("axis", -1)
-    place = axis - 1 if axis > 0 else axis % len(first)
-    shape = tuple(size + second[index] if index == place else size for index, size in enumerate(first))
+    along = axis - 1 if axis > 0 else axis % len(first)
+    rest = [tuple(size for index, size in enumerate(shape) if index != along) for shape in (first, second)]
+    if along >= len(first) or rest[0] != rest[1]:
+        raise Malformed(f"shapes {list(first)} and {list(second)} cannot be put together along axis {axis}")
+    shape = tuple(size + second[index] if index == along else size for index, size in enumerate(first))
     operation = "C" + piece.call.function.removeprefix("c")
     return "Concatenate", shape, {"op": operation, "axis": axis, "output_shape": list(shape)}, {}
 
@@ -606,12 +732,12 @@ def read_border(piece: Piece) -> Parts:
     kind = f"{'ZeroPadding' if 'zeropad' in piece.call.function else 'Cropping'}{rank}D"
     crops = tuple(name.replace("pad", "crop") for name in PADS_2D)
     attributes = taken(piece, *SIZES_2D, *PADS_2D, *crops, "n_chan") | {"data_format": data_format(piece)}
-    spatial = [attributes["out_height"]] if rank == 2 else []
-    return kind, (*spatial, attributes["out_width"], attributes["n_chan"]), attributes, {}
+    spatial = [piece.number("out_height")] if rank == 2 else []
+    return kind, (*spatial, piece.number("out_width"), piece.number("n_chan")), attributes, {}
 
 
 def read_resize(piece: Piece) -> Parts:
-    height, width, channels = piece.constant("new_height"), piece.constant("new_width"), piece.constant("n_chan")
+    height, width, channels = piece.number("new_height"), piece.number("new_width"), piece.number("n_chan")
     attributes = {
         "algorithm": piece.call.function.removeprefix("resize_"),
         "in_height": piece.constant("height"),
@@ -626,8 +752,11 @@ def read_resize(piece: Piece) -> Parts:
 
 
 def read_transpose(piece: Piece) -> Parts:
-    shape = whole_shape(piece.constant("to_shape"))
-    return "Transpose", shape, {"perm": list(piece.constant("perm"))}, {}
+    shape, perm = whole_shape(piece.constant("to_shape", ())), whole_shape(piece.constant("perm", ()))
+    given = expected_shape(piece.call, piece.config) or ()
+    if sorted(perm) != list(range(len(shape))) or len(given) != len(shape) or shape != tuple(given[i] for i in perm):
+        raise Malformed(f"transposing {list(given)} by {list(perm)} cannot give {list(shape)}")
+    return "Transpose", shape, {"perm": list(perm)}, {}
 
 
 def read_clone(piece: Piece) -> Parts:
@@ -695,19 +824,19 @@ READERS: dict[str, Callable[[Piece], Parts]] = {
 # --- weights ---
 
 
-def loaded_by(piece: Piece) -> list[Loaded]:
-    """The weights among a call's arguments, in order."""
-    return [piece.files.top.weights[name] for name in piece.call.arguments if name in piece.files.top.weights]
+def loaded_by(piece: Piece, count: int) -> list[Loaded]:
+    """The weights among a call's arguments, in order; raises ``Malformed`` when there are not ``count``."""
+    found = [piece.files.top.weights[name] for name in piece.call.arguments if name in piece.files.top.weights]
+    if len(found) != count:
+        raise Malformed(
+            f"{piece.call.function} must load {count} weights from text files, got {[item.name for item in found]}"
+        )
+    return found
 
 
 def product_weights(piece: Piece, kernel: Shape) -> dict[str, Weight]:
     """Kernel and bias of a matrix product, the kernel in Keras' layout."""
-    loaded = loaded_by(piece)
-    if len(loaded) != 2:
-        raise HlsError(
-            f"{piece.files.folder}: layer {piece.call.layer} must load a kernel and a bias from text files, "
-            f"got {[item.name for item in loaded]}"
-        )
+    loaded = loaded_by(piece, 2)
     transposed = strategy(piece) in ("resource", "resource_unrolled", "unrolled")
     bias = read_weight(piece.files, loaded[1], (loaded[1].size,))
     return {"weight": read_weight(piece.files, loaded[0], kernel, transposed=transposed), "bias": bias}
@@ -720,10 +849,17 @@ def read_weight(files: Firmware, loaded: Loaded, shape: Shape, *, transposed: bo
     ``HlsError`` when the file is missing or holds another number of values.
     """
     cpp = files.named_type(loaded.type)
-    path = files.folder / "firmware" / "weights" / loaded.file
-    values = weight_values(read_text(path), cpp, shape)
-    if values.size != math.prod(shape):
-        raise HlsError(f"{path} must hold {math.prod(shape)} values for a weight of shape {shape}, got {values.size}")
+    name = f"firmware/weights/{loaded.file}"
+    size = math.prod(shape)
+    if size > LARGEST_TENSOR:
+        raise Malformed(f"a weight must have at most {LARGEST_TENSOR:,} values, got shape {list(shape)}")
+    text = files.source.text(name, MIB + size * DIGITS_BYTES)
+    with blaming(files.folder / name, HlsError):
+        values = weight_values(text, cpp, shape)
+        if values.size != size:
+            raise Malformed(f"must hold {size} values for a weight of shape {list(shape)}, got {values.size}")
+        if not np.isfinite(values).all():
+            raise Malformed("must hold finite numbers only")
     if transposed and cpp.form != "compressed":
         values = np.moveaxis(values.reshape(shape[-1], *shape[:-1]), 0, -1)
     values = values.reshape(shape)
@@ -736,10 +872,13 @@ def weight_values(text: str, cpp: CppType, shape: Shape) -> Array:
     """Numbers of a weight file: plain, ``{sign, exponent}`` or ``{row, column, value}``."""
     if cpp.form == "fixed":
         return np.asarray([float(item) for item in text.split(",") if item.strip()], np.float64)
-    groups = [[float(item) for item in group.split(",")] for group in re.findall(r"\{([^}]*)\}", text)]
+    # Groups are {1, -3}, {0, -2}, ...: what stands between braces.
+    groups = [[float(item) for item in group.split("}")[0].split(",")] for group in text.split("{")[1:]]
     if cpp.form == "exponent":
         return np.asarray([math.ldexp(1.0 if sign == 1 else -1.0, int(power)) for sign, power in groups], np.float64)
     dense = np.zeros(shape, np.float64)
     for row, column, value in groups:
+        if not (0 <= row < shape[0] and 0 <= column < shape[1]):
+            raise Malformed(f"row {row:g}, column {column:g} lies outside of the weight's shape {list(shape)}")
         dense[int(row), int(column)] += value
     return dense

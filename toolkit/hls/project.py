@@ -19,6 +19,7 @@ import numpy as np
 from toolkit.config import HlsConfig
 from toolkit.errors import DataError, HlsError, StoreError
 from toolkit.hls.graph import load_graph, save_graph
+from toolkit.reading import VECTORS_BYTES, Folder
 from toolkit.records import Array, Graph, HlsProject
 from toolkit.store import digest, package_versions, read_json, replacing, write_json, write_text
 
@@ -210,10 +211,10 @@ def load_project(path: str | Path) -> HlsProject:
 
 
 def changed_files(folder: Path, files: dict[str, str]) -> list[str]:
-    """Files that are missing or differ from their digest."""
+    """Files that are missing or differ from their digest; a manifest is anybody's, so they are read as such."""
+    source = Folder(folder, HlsError)
     changed = []
     for name, expected in files.items():
-        item = folder / name
-        if not item.is_file() or digest(item.read_bytes()) != expected:
+        if not source.holds(name) or digest(source.bytes(name, VECTORS_BYTES)) != expected:
             changed.append(name)
     return changed

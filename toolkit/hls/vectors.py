@@ -8,6 +8,7 @@ are the design's own bits, printed with six digits.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 
 from toolkit.errors import DataError
 from toolkit.precision import Precision
+from toolkit.reading import VECTORS_BYTES, Folder
 from toolkit.records import Array, CheckResult, Finding, HlsProject
 
 INPUTS = "tb_input_features.dat"
@@ -24,6 +26,7 @@ PREDICTIONS = "tb_output_predictions.dat"
 LOGS = ("csim_results.log", "rtl_cosim_results.log")
 DEFAULT_IMAGES = 5  # what hls4ml's test bench runs, all zeros, when tb_data is empty
 STREAM_DIGITS = 6  # significant digits of a C++ stream
+DOUBLE_DIGITS = 767  # no double has more
 SHOWN = 5
 
 
@@ -63,11 +66,12 @@ def read_vectors(project: HlsProject) -> Vectors:
     """
     shapes = [project.graph.tensors[name].shape for name in project.graph.inputs]
     size = sum(int(np.prod(project.graph.tensors[name].shape)) for name in project.graph.outputs)
-    found = [project.path / "tb_data" / PREDICTIONS, *(item for log in LOGS for item in logs(project.path, log))]
-    references = tuple(read_reference(path, size) for path in found if path.is_file() and path.stat().st_size)
-    inputs = project.path / "tb_data" / INPUTS
-    if inputs.is_file() and inputs.stat().st_size:
-        rows = read_rows(inputs, sum(int(np.prod(shape)) for shape in shapes))
+    source = Folder(project.path, DataError)
+    found = [f"tb_data/{PREDICTIONS}", *(item for log in LOGS for item in logs(source, log))]
+    references = tuple(read_reference(source, name, size) for name in found if filled(source, name))
+    if filled(source, f"tb_data/{INPUTS}"):
+        text = source.text(f"tb_data/{INPUTS}", VECTORS_BYTES)
+        rows = read_rows(project.path / "tb_data" / INPUTS, text, sum(int(np.prod(shape)) for shape in shapes))
     elif any(reference.exact for reference in references):
         rows = np.zeros((DEFAULT_IMAGES, sum(int(np.prod(shape)) for shape in shapes)))
     else:
@@ -75,24 +79,35 @@ def read_vectors(project: HlsProject) -> Vectors:
     return Vectors(split(rows.astype(np.float32), shapes), references)
 
 
-def logs(path: Path, name: str) -> list[Path]:
+def filled(source: Folder, name: str) -> bool:
+    """Whether a file is there and not empty."""
+    return source.holds(name) and source.path(name).stat().st_size > 0
+
+
+def logs(source: Folder, name: str) -> list[str]:
     """Result logs of one kind: the one in ``tb_data`` if it is there, else those inside vendor folders."""
-    beside = path / "tb_data" / name
-    return [beside] if beside.is_file() else sorted(path.glob(f"*_prj/**/{name}"))
+    if source.holds(f"tb_data/{name}"):
+        return [f"tb_data/{name}"]
+    inside = [item for folder in source.root.glob("*_prj") for item in source.files(folder.name) if item.name == name]
+    return sorted(str(item.relative_to(source.root)) for item in inside)
 
 
-def read_reference(path: Path, size: int) -> Reference:
-    return Reference(path, read_rows(path, size), max(STREAM_DIGITS, digits_of(path.read_text())))
+def read_reference(source: Folder, name: str, size: int) -> Reference:
+    text = source.text(name, VECTORS_BYTES)
+    path = source.root / name
+    return Reference(path, read_rows(path, text, size), max(STREAM_DIGITS, digits_of(text)))
 
 
-def read_rows(path: Path, size: int) -> Array:
+def read_rows(path: Path, text: str, size: int) -> Array:
     """Numbers, one line per image; raises ``DataError`` naming the line that does not hold ``size`` of them."""
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             values = [float(item) for item in line.split()]
         except ValueError as error:
             raise DataError(f"{path}, line {number}: must be numbers: {error}") from None
+        if not all(map(math.isfinite, values)):
+            raise DataError(f"{path}, line {number}: must be finite numbers")
         if values and len(values) != size:
             raise DataError(f"{path}, line {number}: must hold {size} values, got {len(values)}")
         rows += [values] if values else []
@@ -108,7 +123,8 @@ def digits_of(text: str) -> int:
     6
     """
     mantissas = re.findall(r"-?([\d.]+)(?:[eE][-+]?\d+)?", text)
-    return max((len(mantissa.replace(".", "").lstrip("0")) for mantissa in mantissas), default=0)
+    most = max((len(mantissa.replace(".", "").lstrip("0")) for mantissa in mantissas), default=0)
+    return min(most, DOUBLE_DIGITS)
 
 
 def split(rows: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
