@@ -31,7 +31,7 @@ PUBLIC = {
     "toolkit.precision": ("Overflow", "Precision", "Rounding"),
     "toolkit.records": ("Figure", "Dataset", "TrainRecord", "HlsProject", "CheckResult", "Estimate", "BaselineRecord"),
     "toolkit.data": ("load_dataset",),
-    "toolkit.zoo": ("build_model", "load_model"),
+    "toolkit.zoo": ("build_model", "from_torch", "load_model"),
     "toolkit.training": ("compact", "fold", "quantize", "train"),
     "toolkit.hls": ("build_csim", "check", "lint", "load_project", "open_project", "write_project"),
     "toolkit.emulation": ("emulate", "prove"),

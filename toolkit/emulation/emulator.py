@@ -17,6 +17,7 @@ from toolkit.emulation.compile import Compiled, Result, compile_program
 from toolkit.emulation.engine import Engine, make_engine
 from toolkit.emulation.program import Program, read_program
 from toolkit.errors import ConfigError, DataError
+from toolkit.hls.project import channels_hint
 from toolkit.records import Graph, HlsProject, LayerProfile
 
 Array = npt.NDArray[Any]
@@ -144,7 +145,9 @@ def check_input(name: str, array: Any, shape: tuple[int, ...]) -> Array:
     """One input as float32 ``[images, *shape]``."""
     values = np.ascontiguousarray(array, np.float32)
     if values.ndim == 0 or values.shape[1:] != tuple(shape) or len(values) == 0:
-        raise DataError(f"input {name} must have shape [images, {', '.join(map(str, shape))}], got {values.shape}")
+        expected = ", ".join(map(str, shape))
+        hint = channels_hint(values, tuple(shape))
+        raise DataError(f"input {name} must have shape [images, {expected}], got {values.shape}{hint}")
     if not np.isfinite(values).all():
         raise DataError(f"input {name} must be finite, got {int((~np.isfinite(values)).sum())} values that are not")
     return values

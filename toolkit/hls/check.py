@@ -46,7 +46,7 @@ def check(project: HlsProject, model: Any, x: Any, *, library: Library | None = 
     how many LSB of the output type, in which layer first, and the likely reason. Raises ``DataError`` for
     images of another shape and ``ModelError`` for a model with other outputs.
     """
-    from toolkit.hls.convert import open_model
+    from toolkit.zoo import open_model
 
     live = open_model(model)
     runner = library if library is not None else build_csim(project)

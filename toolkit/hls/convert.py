@@ -13,7 +13,6 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,15 +53,19 @@ class Conversion:
     notes: tuple[str, ...]
 
 
-def convert(model: Any, config: HlsConfig) -> Conversion:
-    """Convert a Keras 3 or QKeras model, live or a ``.keras``/``.h5`` path.
+def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None = None) -> Conversion:
+    """Convert a Keras 3 or QKeras model, a ``torch.nn.Module``, or a ``.keras``/``.h5``/``.pt2`` path.
+
+    ``input_shape`` is a PyTorch module's, without the batch and in its order; the project takes channels last.
 
     Raises ``ModelError`` (not built, NaN weights, unsupported layer), ``ConfigError`` (a part, type,
     layer name or reuse factor that cannot be), ``ToolNotFound`` (a strategy whose package is missing)
     or ``HlsError`` with hls4ml's own words.
     """
+    from toolkit.zoo import open_model
+
     check_config(config)
-    keras_model = open_model(model)
+    keras_model = open_model(model, input_shape)
     check_model(keras_model)
     log = io.StringIO()
     with captured(log):
@@ -78,15 +81,6 @@ def convert(model: Any, config: HlsConfig) -> Conversion:
         set_fifo_depths(model_graph, config)
         graph = complete_graph(read_graph(model_graph), layers)
     return Conversion(model_graph, graph, keras_model, log.getvalue(), (*idle, *moved))
-
-
-def open_model(model: Any) -> Any:
-    """The live model; a path is loaded by the zoo, which runs no code from the file."""
-    if isinstance(model, (str, Path)):
-        from toolkit.zoo import load_model
-
-        return load_model(Path(model))
-    return model
 
 
 def check_model(model: Any) -> None:

@@ -32,19 +32,27 @@ KEPT = ("design.toml", "golden", "README.md", ".gitignore")
 RESULTS_STREAM = "std::ofstream fout(RESULTS_LOG);"  # in the generated test bench
 
 
-def write_project(model: Any, config: HlsConfig, path: str | Path, *, inputs: Any = None) -> HlsProject:
-    """Convert a Keras 3 or QKeras model and write its HLS project to ``path``.
+def write_project(
+    model: Any,
+    config: HlsConfig,
+    path: str | Path,
+    *,
+    inputs: Any = None,
+    input_shape: Sequence[Any] | None = None,
+) -> HlsProject:
+    """Convert a Keras 3, QKeras or PyTorch model and write its HLS project to ``path``.
 
-    ``model`` is a live model or a ``.keras``/``.h5`` file. With ``inputs`` (float images as the model
-    takes them, or a list with one array per model input) the first ``config.test_vectors`` and the
-    model's answers become the test bench's vectors. An earlier project at ``path`` is replaced whole
-    or not at all. Raises ``ModelError``, ``ConfigError``, ``HlsError`` or ``StoreError``.
+    ``model`` is a live model or a ``.keras``, ``.h5`` or ``.pt2`` file; a ``torch.nn.Module`` needs ``input_shape``,
+    without the batch and in its own order, such as ``(3, 32, 32)``; the project takes channels last. With ``inputs``
+    (float images as the project takes them, or a list with one array per model input) the first
+    ``config.test_vectors`` and the model's answers become the test bench's vectors. An earlier project at ``path`` is
+    replaced whole or not at all. Raises ``ModelError``, ``ConfigError``, ``HlsError`` or ``StoreError``.
     """
     from toolkit.hls.convert import TOP, captured, convert
 
     final = Path(path)
     check_target(final)
-    conversion = convert(model, config)
+    conversion = convert(model, config, input_shape=input_shape)
     try:
         with replacing(final) as folder:
             log = io.StringIO()
@@ -122,13 +130,22 @@ def check_inputs(arrays: Sequence[Array], shapes: Sequence[tuple[int, ...]]) -> 
         if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
             raise DataError(f"inputs must be numbers, got an array of {array.dtype}")
         if array.shape[1:] != shape:
-            expected = ", ".join(str(size) for size in shape)
-            raise DataError(f"inputs must have shape [n, {expected}], got {list(array.shape)}")
+            raise DataError(
+                f"inputs must have shape {['n', *shape]}, got {list(array.shape)}{channels_hint(array, shape)}"
+            )
         if not np.isfinite(array).all():
             raise DataError("inputs must be finite, got NaN or infinity")
     if len({len(array) for array in arrays}) > 1:
         raise DataError(f"inputs must hold the same number of images, got {[len(array) for array in arrays]}")
     return [np.ascontiguousarray(array, np.float32) for array in arrays]
+
+
+def channels_hint(array: Array, shape: tuple[int, ...]) -> str:
+    """What to do with images in PyTorch's order."""
+    if array.ndim == len(shape) + 1 > 2 and (*array.shape[2:], array.shape[1]) == shape:
+        order = (0, *range(2, array.ndim), 1)
+        return f"; channels come last here, which is x.transpose{order} of PyTorch's order"
+    return ""
 
 
 def write_rows(path: Path, arrays: Sequence[Array]) -> None:

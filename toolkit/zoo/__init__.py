@@ -1,17 +1,20 @@
 """The models to start from, and how models come in from files."""
 
-from toolkit.zoo.files import load_model
+from toolkit.zoo.files import load_model, open_model
 from toolkit.zoo.models import MODELS, build_model, zoo_model
 from toolkit.zoo.quantizers import QAffine, precision_of
 from toolkit.zoo.seeds import seeded
+from toolkit.zoo.torch_modules import from_torch
 from toolkit.zoo.torch_weights import load_torch_state_dict
 
 __all__ = [
     "MODELS",
     "QAffine",
     "build_model",
+    "from_torch",
     "load_model",
     "load_torch_state_dict",
+    "open_model",
     "precision_of",
     "seeded",
     "zoo_model",

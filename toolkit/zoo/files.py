@@ -1,11 +1,14 @@
-"""Models from files: ``.keras`` and legacy (QKeras) ``.h5``. No code in a file is executed."""
+"""Models as users have them: live, ``.keras``, legacy (QKeras) ``.h5``, PyTorch. No code in a file is executed."""
 
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -13,6 +16,22 @@ from toolkit.errors import ModelError
 from toolkit.zoo.quantizers import custom_objects
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
+TORCH_SUFFIX = ".pt2"
+
+
+def open_model(model: Any, input_shape: Sequence[Any] | None = None) -> Any:
+    """The live Keras model of whatever a network comes as: a path, a PyTorch module or program, or itself.
+
+    ``input_shape`` is for a PyTorch module alone (see :func:`toolkit.zoo.from_torch`).
+    """
+    if isinstance(model, (str, Path)):
+        return load_model(model)
+    torch = sys.modules.get("torch")  # whoever holds a module has imported it
+    if torch is not None and isinstance(model, (torch.nn.Module, torch.export.ExportedProgram)):
+        from toolkit.zoo.torch_modules import from_torch
+
+        return from_torch(model, input_shape=input_shape)
+    return model
 
 
 def load_model(path: str | Path) -> keras.Model:
@@ -25,11 +44,13 @@ def load_model(path: str | Path) -> keras.Model:
     if file.is_dir() and (file / "model.keras").is_file():
         file = file / "model.keras"
     if not file.is_file():
-        raise ModelError(
-            f"model file {file} does not exist; give a .keras file, a legacy .h5 file or a record's folder"
-        )
+        raise ModelError(f"model file {file} does not exist; give a .keras, .h5 or .pt2 file or a record's folder")
+    if file.suffix.lower() == TORCH_SUFFIX:
+        from toolkit.zoo.torch_modules import from_torch
+
+        return from_torch(file)
     if file.suffix.lower() not in SUFFIXES:
-        raise ModelError(f"a model file ends in .keras or .h5, got {file.name!r}")
+        raise ModelError(f"a model file ends in .keras, .h5 or .pt2 (torch.export), got {file.name!r}")
     # Names in a .keras file carry their package; only legacy files need QKeras' bare names.
     objects = {} if zipfile.is_zipfile(file) else custom_objects()
     try:
