@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "toolkit"
 ORDER = [
     *("harmless", "errors", "names", "reading", "process", "quiet", "precision", "config", "records", "store"),
+    "network",
     *("data", "zoo", "training", "hls", "emulation", "estimation", "baselines", "comparison"),
     *("doctor", "plan", "pipeline", "exploration", "pytest_plugin", "cli"),
     "__main__",

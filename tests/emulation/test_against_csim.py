@@ -68,4 +68,4 @@ def assert_equal_to_csim(project: HlsProject, images: list[np.ndarray], folder: 
 
 
 def describe(emulator: Emulator, name: str) -> str:
-    return next(str(op) for op in emulator.program.ops if op.name == name)
+    return str(emulator.graph.layer(name))

@@ -146,7 +146,7 @@ def differences(before: Any, after: Any, where: str = "") -> Iterator[str]:
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, pair in enumerate(zip(before, after, strict=True)):
             yield from differences(*pair, f"{where}/{index}")
-    elif before != after:
+    elif before != after and (before or after):
         yield f"{where}: {before!r} -> {after!r}"
 
 

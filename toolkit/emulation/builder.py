@@ -48,12 +48,13 @@ class Tally:
 class Builder:
     """Collects the nodes and constants of one ONNX graph."""
 
-    def __init__(self, *, count_overflows: bool = False, prefix: str = "") -> None:
+    def __init__(self, *, io_stream: bool = False, count_overflows: bool = False, prefix: str = "") -> None:
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, Array] = {}
         self.tallies: list[Tally] = []
         self.layer = ""
         self.widest = Carrier.FLOAT32
+        self.io_stream = io_stream  # some layers compute otherwise over streams
         self.count_overflows = count_overflows
         self.prefix = prefix
         self.forced: dict[tuple[Value, bool], Value] = {}

@@ -11,49 +11,50 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toolkit import records
 from toolkit.config import HlsConfig
 from toolkit.emulation.builder import Tally
-from toolkit.emulation.compile import Compiled, Result, compile_program
+from toolkit.emulation.compile import Compiled, Result, compile_network
 from toolkit.emulation.engine import Engine, make_engine
-from toolkit.emulation.program import Program, read_program
 from toolkit.errors import ConfigError, DataError
+from toolkit.hls.network import network_of
 from toolkit.hls.project import channels_hint
-from toolkit.records import Graph, HlsProject, LayerProfile
+from toolkit.network import Graph
+from toolkit.records import HlsProject, LayerProfile
 
 Array = npt.NDArray[Any]
 
 
 def emulate(project: Any, config: HlsConfig | None = None) -> Emulator:
-    """The emulator of an ``HlsProject``, a ``Graph``, or a Keras model with an ``HlsConfig``.
+    """The emulator of an ``HlsProject``, a network, or a Keras model with an ``HlsConfig``.
 
     A model is converted by hls4ml but nothing is written. Raises ``UnsupportedLayer`` for a layer that
     cannot be computed exactly.
     """
-    if isinstance(project, HlsProject):
-        return Emulator(project.graph)
-    if isinstance(project, Graph):
-        return Emulator(project)
+    if isinstance(project, HlsProject | records.Graph | Graph):
+        return Emulator(network_of(project))
     if config is None:
         raise ConfigError(f"emulating a model needs an HlsConfig, got a {type(project).__name__} alone")
     from toolkit.hls.convert import convert
 
-    return Emulator(convert(project, config).graph)
+    return Emulator(network_of(convert(project, config).graph))
 
 
 class Emulator:
-    """An HLS project's arithmetic, executed exactly; answers like ``CsimLibrary``.
+    """A network's arithmetic, executed exactly; answers like ``CsimLibrary``.
 
-    ``program`` is what is executed: one operation per hls4ml layer with its types and the carrier its
-    range proof chose.
+    ``graph`` is what is executed, ``carriers`` what the range proof chose for each layer; ``str`` prints both.
     """
 
     engine: str = "emulation"  # what computes the bits, as ``CsimLibrary.engine`` says
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        bare = read_program(graph)
-        self.compiled = compile_program(bare)
-        self.program: Program = bare.with_carriers(self.compiled.carriers)
+        self.compiled = compile_network(graph)
+        self.carriers = self.compiled.carriers
+
+    def __str__(self) -> str:
+        return "\n".join(f"{layer}  # {self.carriers[layer.name]}" for layer in self.graph.layers)
 
     @cached_property
     def answering(self) -> Engine:
@@ -63,12 +64,12 @@ class Emulator:
     @cached_property
     def tracing(self) -> Engine:
         """Puts out every layer."""
-        return make_engine(compile_program(self.program, every_layer=True))
+        return make_engine(compile_network(self.graph, every_layer=True))
 
     @cached_property
     def profiling(self) -> Engine:
         """Puts out every layer and counts what leaves its type's range."""
-        return make_engine(compile_program(self.program, every_layer=True, count_overflows=True))
+        return make_engine(compile_network(self.graph, every_layer=True, count_overflows=True))
 
     def predict(self, x: Any) -> Array:
         """Outputs for float inputs as the Keras model takes them: float32 ``[images, outputs]``.
@@ -83,7 +84,7 @@ class Emulator:
     def trace(self, x: Any) -> dict[str, Array]:
         """Every layer's output, as csim's trace names and shapes them: float64 ``[images, *shape]``."""
         results, _ = self.tracing.run(self.check(x))
-        return layer_outputs(self.tracing.compiled, results, len(self.program.outputs))
+        return layer_outputs(self.tracing.compiled, results, len(self.graph.outputs))
 
     def profile(self, x: Any) -> tuple[LayerProfile, ...]:
         """Per layer: the range used against the range its type holds, and how many values left it.
@@ -93,18 +94,18 @@ class Emulator:
         """
         compiled = self.profiling.compiled
         results, tallies = self.profiling.run(self.check(x))
-        outputs = layer_outputs(compiled, results, len(self.program.outputs))
+        outputs = layer_outputs(compiled, results, len(self.graph.outputs))
         counted = list(zip(compiled.tallies, tallies, strict=True))
         overflows, wrapped = by_layer(counted), by_layer([(tally, count) for tally, count in counted if tally.wraps])
-        ops = {op.name: op for op in self.program.ops}
+        types = {layer.name: layer.result for layer in self.graph.layers}
         return tuple(
             LayerProfile(
                 layer=name,
-                precision=str(ops[name].result),
+                precision=str(types[name]),
                 minimum=float(values.min()),
                 maximum=float(values.max()),
-                type_minimum=ops[name].result.minimum,
-                type_maximum=ops[name].result.maximum,
+                type_minimum=types[name].minimum,
+                type_maximum=types[name].maximum,
                 overflows=overflows[name],
                 wrapped=wrapped[name],
                 total=values.size,
@@ -113,7 +114,7 @@ class Emulator:
         )
 
     def export_onnx(self, path: str | Path) -> Path:
-        """Write the program as an ONNX file: float images in, the project's integers out.
+        """Write the network as an ONNX file: float images in, the project's integers out.
 
         The model's metadata give each output's ``fraction_bits``: value = integer * 2**-fraction_bits.
         """
@@ -131,11 +132,11 @@ class Emulator:
     def check(self, x: Any) -> dict[str, Array]:
         """Inputs by name as float32 arrays; raises ``DataError``."""
         arrays = list(x) if isinstance(x, (list, tuple)) else [x]
-        names = self.program.inputs
+        names = self.graph.inputs
         if len(arrays) != len(names):
             raise DataError(f"the model has {len(names)} inputs, got {len(arrays)} arrays")
-        shapes = {name: op.shape for op in self.program.ops for name in op.outputs}
-        feeds = {name: check_input(name, array, shapes[name]) for name, array in zip(names, arrays, strict=True)}
+        tensors = self.graph.tensors
+        feeds = {name: check_input(name, array, tensors[name].shape) for name, array in zip(names, arrays, strict=True)}
         if len({len(array) for array in feeds.values()}) != 1:
             raise DataError(f"inputs must have as many images each, got {[len(array) for array in feeds.values()]}")
         return feeds
@@ -172,6 +173,6 @@ def flat(values: Array) -> Array:
 
 
 def layer_outputs(compiled: Compiled, results: Sequence[Array], skip: int) -> dict[str, Array]:
-    """Outputs by layer; the first ``skip`` results are the program's own."""
+    """Outputs by layer; the first ``skip`` results are the network's own."""
     pairs = list(zip(compiled.results, results, strict=True))[skip:]
     return {result.layer: real(array, result).reshape(len(array), *result.shape) for result, array in pairs}

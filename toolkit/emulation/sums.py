@@ -18,6 +18,7 @@ from onnx import GraphProto, helper
 
 from toolkit.emulation.builder import NUMPY_TYPE, ONNX_TYPE, Builder, reduce_grid
 from toolkit.emulation.values import LIMIT, Carrier, Deferred, Value, narrowest
+from toolkit.network.values import Window
 from toolkit.precision import Overflow, Precision
 
 Array = npt.NDArray[Any]
@@ -25,23 +26,6 @@ Array = npt.NDArray[Any]
 
 # Float32 convolutions that together are still cheaper than one float64 matrix product over windows.
 MOST_PARTS = 3
-
-
-@dataclass(frozen=True)
-class Window:
-    """How a kernel moves over an image: sizes per spatial axis, zero padding before and after."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-    dilations: tuple[int, ...]
-    out: tuple[int, ...]
-
-    @property
-    def padded(self) -> bool:
-        """Whether zeros are added around the image."""
-        return any(self.before) or any(self.after)
 
 
 @dataclass(frozen=True, eq=False)

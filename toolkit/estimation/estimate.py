@@ -188,7 +188,7 @@ def bounded(found: Estimate, unpriced: Sequence[str], graph: Graph) -> Estimate:
     It may be known that the rest alone does not fit; that everything fits never is.
     """
     named = ", ".join(f"{name} ({graph.layer(name).kind})" for name in unpriced)
-    totals = {name: bound_of(getattr(found, name), named) for name in (*TOTALS, *RESOURCES)}
+    totals: dict[str, Any] = {name: bound_of(getattr(found, name), named) for name in (*TOTALS, *RESOURCES)}
     sums = {name: bound_of(figure, named) for name, figure in found.figures.items() if name not in NOT_SUMMED}
     return replace(
         found,
@@ -599,6 +599,7 @@ def assemble(analysis: Analysis, setting: Setting, results: Sequence[LayerResult
         notes=design_notes(setting, timing, results),
         figures=design_figures(work, results, resources, timing, setting),
         project_digest=analysis.digest,
+        unpriced=(),
     )
 
 

@@ -15,8 +15,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from toolkit import network
 from toolkit.errors import ModelError
 from toolkit.hls.csim import build_csim
+from toolkit.hls.network import network_of
 from toolkit.hls.project import model_inputs
 from toolkit.precision import Overflow, Precision
 from toolkit.records import Array, CheckResult, Finding, Graph, HlsProject, Layer, LayerProfile
@@ -63,7 +65,7 @@ def check(project: HlsProject, model: Any, x: Any, *, library: Library | None = 
         equal=not different.any(),
         outputs_different=int(different.sum()),
         outputs_total=int(different.size),
-        largest_lsb=largest_lsb(project.graph, expected, got),
+        largest_lsb=largest_lsb(network_of(project), expected, got),
         first_layer=None,
         findings=(),
         images=len(inputs[0]),
@@ -79,14 +81,10 @@ def keras_outputs(model: Any, inputs: list[Array]) -> Array:
     return np.concatenate([np.asarray(array, np.float32).reshape(len(inputs[0]), -1) for array in arrays], axis=1)
 
 
-def largest_lsb(graph: Graph, expected: Array, got: Array) -> float:
+def largest_lsb(graph: network.Graph, expected: Array, got: Array) -> float:
     """Largest difference in LSB of the output types."""
-    lsb = np.concatenate(
-        [
-            np.full(int(np.prod(graph.tensors[name].shape)), Precision.parse(graph.tensors[name].precision).lsb)
-            for name in graph.outputs
-        ]
-    )
+    ends = [graph.tensors[name] for name in graph.outputs]
+    lsb = np.concatenate([np.full(tensor.size, tensor.precision.lsb) for tensor in ends])
     difference = np.abs(expected.astype(np.float64) - got) / lsb
     return float(difference.max()) if difference.size else 0.0
 

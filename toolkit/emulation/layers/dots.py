@@ -15,76 +15,68 @@ import numpy.typing as npt
 
 from toolkit.emulation.builder import Builder, reduce_grid
 from toolkit.emulation.layers.lowering import WRONG, Lowering, unsupported
-from toolkit.emulation.program import Op, Stored
-from toolkit.emulation.sums import Kernel, Window, weighted_sum
+from toolkit.emulation.sums import Kernel, weighted_sum
 from toolkit.emulation.tables import address_bits
 from toolkit.emulation.values import Value
+from toolkit.network.layers import Convolution, Convolutional, Dense, Depthwise, Layer, Matrix, Pointwise, Scale
+from toolkit.network.values import Product, Strategy, Weight, Window
 from toolkit.precision import Precision
 
 Array = npt.NDArray[Any]
 
 
-def dense(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def dense(b: Builder, op: Dense, inputs: Sequence[Value]) -> Value:
     """A matrix product over the last axis."""
-    weights = op.weights["weight"].integers
-    return dot(b, op, inputs[0], weights.reshape(-1, weights.shape[-1]), None)
+    return dot(b, op, inputs[0], op.weight.integers, None)
 
 
-def convolution(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
-    """Conv1D, Conv2D and their pointwise forms."""
-    weights = op.weights["weight"].integers
-    return dot(b, op, inputs[0], weights.reshape(-1, weights.shape[-1]), window_of(op))
+def convolution(b: Builder, op: Convolutional, inputs: Sequence[Value]) -> Value:
+    """Plain convolutions and their pointwise form."""
+    return dot(b, op, inputs[0], op.weight.integers.reshape(-1, op.shape[-1]), op.window)
 
 
-def depthwise(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
-    """DepthwiseConv1D and DepthwiseConv2D with a depth multiplier of one, all that hls4ml has."""
-    channels = op.shape[-1]
-    if inputs[0].shape[-1] != channels:
+def depthwise(b: Builder, op: Depthwise, inputs: Sequence[Value]) -> Value:
+    """Depthwise convolutions with a depth multiplier of one, all that hls4ml has."""
+    if op.multiplier != 1:
         raise unsupported(op, f"more than one filter per channel, {WRONG}")
-    return dot(b, op, inputs[0], op.weights["weight"].integers.reshape(-1, channels), window_of(op), depthwise=True)
+    return dot(b, op, inputs[0], op.weight.integers.reshape(-1, op.shape[-1]), op.window)
 
 
-def dot(b: Builder, op: Op, x: Value, weights: Array, window: Window | None, *, depthwise: bool = False) -> Value:
+def dot(b: Builder, op: Matrix, x: Value, weights: Array, window: Window | None) -> Value:
     """Products by hls4ml's product class, summed in the accumulator, cast to the result."""
-    product = op.attributes.get("product", "mult")
-    accum = None if is_distributed(op) else op.types["accum"]
-    factors, fraction_bits = as_factors(op, op.weights["weight"], weights, product)
+    accum = None if op.distributed else op.accum
+    factors, fraction_bits = as_factors(op, op.weight, weights, op.product)
     bias = cast_bias(op, accum)
-    if product == "both_binary":
+    if op.product is Product.BOTH_BINARY:
         bias = add_matches(bias, weights, accum)
-    if product == "data_binary":
+    if op.product is Product.DATA_BINARY:
         x = signs(b, x)
-    order = tap_order(op, factors.shape)
-    kernel = Kernel(*reduce_grid(factors, fraction_bits), *reduce_grid(*bias), order=order, depthwise=depthwise)
+    order, channels = tap_order(op, factors.shape), isinstance(op, Depthwise)
+    kernel = Kernel(*reduce_grid(factors, fraction_bits), *reduce_grid(*bias), order=order, depthwise=channels)
     total = weighted_sum(b, x, kernel, window, accum)
-    if product == "both_binary":
+    if op.product is Product.BOTH_BINARY:
         total = count_to_sum(b, total, len(weights))
     return b.cast(total, op.result)
 
 
-def is_distributed(op: Op) -> bool:
-    """Whether da4ml generated the layer's adders, which compute the exact sum."""
-    return str(op.attributes.get("strategy", "")).lower() == "distributed_arithmetic"
-
-
-def as_factors(op: Op, weight: Stored, integers: Array, product: str) -> tuple[Array, int]:
+def as_factors(op: Layer, weight: Weight, integers: Array, product: Product) -> tuple[Array, int]:
     """What the input is multiplied by: for 1-bit weights 0 means -1 and 1 means +1."""
     match product:
-        case "mult" | "data_binary" | "weight_ternary":
+        case Product.MULT | Product.DATA_BINARY | Product.WEIGHT_TERNARY:
             return integers, weight.fraction_bits
-        case "weight_binary" | "both_binary":
+        case Product.WEIGHT_BINARY | Product.BOTH_BINARY:
             return 2 * integers - 1, 0
         case _:
             raise unsupported(op, f"products of class {product}")
 
 
-def cast_bias(op: Op, accum: Precision | None) -> tuple[Array, int]:
+def cast_bias(op: Matrix, accum: Precision | None) -> tuple[Array, int]:
     """``(accum_t) bias`` as integers and their fraction bits."""
-    bias = op.weights["bias"]
+    if op.bias is None:
+        return np.zeros(op.shape[-1], np.int64), 0
     if accum is None:
-        return bias.integers, bias.fraction_bits
-    values = np.ldexp(bias.integers.astype(np.float64), -bias.fraction_bits)
-    return accum.to_integers(values).astype(np.int64), accum.fraction_bits
+        return op.bias.integers, op.bias.fraction_bits
+    return accum.to_integers(op.bias.values).astype(np.int64), accum.fraction_bits
 
 
 def add_matches(bias: tuple[Array, int], weights: Array, accum: Precision | None) -> tuple[Array, int]:
@@ -106,7 +98,7 @@ def signs(b: Builder, x: Value) -> Value:
     return b.offset(b.times(x, 2), -1)
 
 
-def tap_order(op: Op, shape: tuple[int, ...]) -> Array:
+def tap_order(op: Matrix, shape: tuple[int, ...]) -> Array:
     """The order in which hls4ml adds the products of one output.
 
     Latency adds them as they lie. Resource runs over the reuse factor first: tap ``i`` is added in
@@ -115,47 +107,25 @@ def tap_order(op: Op, shape: tuple[int, ...]) -> Array:
     """
     taps = shape[0]
     natural = np.arange(taps)
-    reuse = int(op.attributes.get("reuse_factor", 1))
-    depthwise = op.kind.startswith("Depthwise")
-    if depthwise:
+    reuse, resource = op.build.reuse_factor or 1, op.build.strategy is Strategy.RESOURCE
+    if isinstance(op, Depthwise):
         positions = natural[:, np.newaxis] * shape[1] + np.arange(shape[1])
-        if is_resource(op):
+        if resource:
             return np.argsort(positions % min(reuse, positions.size), axis=0, kind="stable")
         return np.repeat(natural[:, np.newaxis], shape[1], axis=1)
-    if is_resource(op) and reuse <= taps:
+    if resource and reuse <= taps:
         return np.argsort(natural % reuse, kind="stable")
     return natural
 
 
-def is_resource(op: Op) -> bool:
-    return str(op.attributes.get("strategy", "")).lower() == "resource"
-
-
-def window_of(op: Op) -> Window:
-    """The window of a convolution or pooling layer."""
-    get = op.attributes.get
-    axes = ("height", "width") if len(op.shape) == 3 else ("width",)
-    sides = {"height": ("top", "bottom"), "width": ("left", "right")}
-    kernel = tuple(int(get(f"filt_{axis}") or get(f"pool_{axis}") or 1) for axis in axes)
-    return Window(
-        kernel=kernel,
-        strides=tuple(int(get(f"stride_{axis}", 1)) for axis in axes),
-        before=tuple(int(get(f"pad_{sides[axis][0]}", 0)) for axis in axes),
-        after=tuple(int(get(f"pad_{sides[axis][1]}", 0)) for axis in axes),
-        dilations=tuple(int(get(f"dilation_{axis}") or get("dilation") or 1) for axis in axes),
-        out=op.shape[:-1],
-    )
-
-
-def batch_norm(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def batch_norm(b: Builder, op: Scale, inputs: Sequence[Value]) -> Value:
     """``product(data, scale) + bias``, exact until the result type (``normalize``)."""
     x = b.channels_last(inputs[0]) if inputs[0].flat_of else inputs[0]
-    product = op.attributes.get("product", "mult")
-    scale, bias = op.weights["scale"], op.weights["bias"]
-    factors, fraction_bits = as_factors(op, scale, scale.integers, product)
-    if product == "both_binary":
+    scale, bias = op.scale, op.bias
+    factors, fraction_bits = as_factors(op, scale, scale.integers, op.product)
+    if op.product is Product.BOTH_BINARY:
         raise unsupported(op, "a scale of 1-bit weights on 1-bit data")
-    if product == "data_binary":
+    if op.product is Product.DATA_BINARY:
         x = signs(b, x)
     shape = per_channel(op, factors.size)
     if len(shape) > 1:
@@ -164,7 +134,7 @@ def batch_norm(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
     return b.cast(b.add(scaled, b.fixed(bias.integers.ravel(), bias.fraction_bits, shape, like=x)), op.result)
 
 
-def per_channel(op: Op, size: int) -> tuple[int, ...]:
+def per_channel(op: Scale, size: int) -> tuple[int, ...]:
     """Shape of a scale: one per channel, or one per element where there are as many."""
     if size in (1, op.shape[-1]):
         return (size,)
@@ -173,15 +143,10 @@ def per_channel(op: Op, size: int) -> tuple[int, ...]:
     return op.shape
 
 
-LOWERINGS: dict[str, Lowering] = {
-    "Dense": dense,
-    "Conv1D": convolution,
-    "Conv2D": convolution,
-    "Conv2DBatchnorm": convolution,
-    "PointwiseConv1D": convolution,
-    "PointwiseConv2D": convolution,
-    "DepthwiseConv1D": depthwise,
-    "DepthwiseConv2D": depthwise,
-    "BatchNormalization": batch_norm,
-    "ApplyAlpha": batch_norm,
+LOWERINGS: dict[type[Layer], Lowering] = {
+    Dense: dense,
+    Convolution: convolution,
+    Pointwise: convolution,
+    Depthwise: depthwise,
+    Scale: batch_norm,
 }

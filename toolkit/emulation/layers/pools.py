@@ -12,22 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.emulation.builder import NUMPY_TYPE, Builder
-from toolkit.emulation.layers.dots import window_of
 from toolkit.emulation.layers.lowering import Lowering
-from toolkit.emulation.program import Op
-from toolkit.emulation.sums import Window, patches
+from toolkit.emulation.sums import patches
 from toolkit.emulation.values import Carrier, Value
+from toolkit.network.layers import GlobalPooling, Layer, Pool, Pooling
+from toolkit.network.values import Window
 from toolkit.precision import Overflow, Precision
 
 Array = npt.NDArray[Any]
 
 
-def pooling(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def pooling(b: Builder, op: Pooling, inputs: Sequence[Value]) -> Value:
     """Pooling over windows."""
-    return pool(b, op, inputs[0], window_of(op))
+    return pool(b, op, inputs[0], op.window)
 
 
-def global_pooling(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def global_pooling(b: Builder, op: GlobalPooling, inputs: Sequence[Value]) -> Value:
     """Pooling over the whole image."""
     spatial = inputs[0].shape[:-1]
     zeros, ones = (0,) * len(spatial), (1,) * len(spatial)
@@ -41,13 +41,13 @@ def flatten(b: Builder, value: Value, shape: tuple[int, ...]) -> Value:
     return last.change(tensor=b.reshape(str(last.tensor), shape), shape=shape)
 
 
-def pool(b: Builder, op: Op, x: Value, window: Window) -> Value:
-    if op.attributes.get("pool_op") == "Average" or "Average" in str(op.attributes.get("class_name", "")):
+def pool(b: Builder, op: Pooling | GlobalPooling, x: Value, window: Window) -> Value:
+    if op.operation is Pool.AVERAGE:
         return average(b, op, x, window)
-    accum = op.types.get("accum", op.result)
-    if op.io_stream:  # the window holds accumulators
+    accum = op.accum
+    if b.io_stream:  # the window holds accumulators
         return b.cast(maximum(b, b.cast(x, accum), window, None), op.result)
-    largest = maximum(b, x, window, op.input_types[0] if window.padded else None)
+    largest = maximum(b, x, window, op.source.precision if window.padded else None)
     return b.cast(b.cast(largest, accum), op.result)
 
 
@@ -91,13 +91,13 @@ def reduced_maximum(b: Builder, x: Value, window: Window, shape: tuple[int, ...]
     return rows.change(tensor=tensor, shape=shape)
 
 
-def average(b: Builder, op: Op, x: Value, window: Window) -> Value:
+def average(b: Builder, op: Pooling | GlobalPooling, x: Value, window: Window) -> Value:
     """``accum_t y = sum; y /= count``: the quotient is cut towards zero at the accumulator's last bit."""
-    accum = op.types.get("accum", op.result)
-    terms = b.cast(x, accum) if op.io_stream else x
-    tree = op.io_stream and not op.kind.startswith("Global")  # global pooling adds pixels as they come
+    accum = op.accum
+    terms = b.cast(x, accum) if b.io_stream else x
+    tree = b.io_stream and isinstance(op, Pooling)  # global pooling adds pixels as they come
     total = b.regrid(window_total(b, terms, window, accum, tree=tree), accum.fraction_bits)
-    count_padding = bool(op.attributes.get("count_pad", False)) or op.io_stream
+    count_padding = b.io_stream or (isinstance(op, Pooling) and op.counts_padding)
     quotient = divide_by_counts(b, total, window, x.shape[:-1], count_padding)
     return b.cast(b.cast(quotient, accum), op.result)
 
@@ -173,9 +173,4 @@ def overlaps(window: Window, image: tuple[int, ...]) -> Array:
     return counts
 
 
-LOWERINGS: dict[str, Lowering] = {
-    "Pooling1D": pooling,
-    "Pooling2D": pooling,
-    "GlobalPooling1D": global_pooling,
-    "GlobalPooling2D": global_pooling,
-}
+LOWERINGS: dict[type[Layer], Lowering] = {Pooling: pooling, GlobalPooling: global_pooling}

@@ -10,18 +10,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from toolkit.emulation.builder import Builder
-from toolkit.emulation.layers.lowering import Lowering, unsupported
+from toolkit.emulation.layers.lowering import Lowering
 from toolkit.emulation.layers.merges import broadcast
-from toolkit.emulation.program import Op
 from toolkit.emulation.values import Value
+from toolkit.network.layers import (
+    Broadcast,
+    Clone,
+    Cropping,
+    Layer,
+    Repack,
+    Reshape,
+    Resize,
+    Transpose,
+    ZeroPadding,
+)
 
 
-def copy(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def copy(b: Builder, op: Layer, inputs: Sequence[Value]) -> Value:
     """The value itself, in the result type."""
     return b.cast(inputs[0], op.result)
 
 
-def reshape(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def reshape(b: Builder, op: Reshape, inputs: Sequence[Value]) -> Value:
     """A new shape over the same order; flattening an image stored channels first only notes its shape."""
     x = inputs[0]
     if len(op.shape) == 1 and x.channels_first:
@@ -30,7 +40,7 @@ def reshape(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
     return b.cast(done.change(tensor=b.reshape(str(done.tensor), op.shape), shape=op.shape), op.result)
 
 
-def repack(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def repack(b: Builder, op: Repack, inputs: Sequence[Value]) -> Value:
     """``repack_stream``: io_stream's reshape, packs of another size in the same order."""
     return copy(b, op, inputs) if inputs[0].shape == op.shape else reshape(b, op, inputs)
 
@@ -42,21 +52,18 @@ def flattened(b: Builder, x: Value) -> Value:
     return done.change(tensor=tensor, shape=(size,), channels_first=False, flat_of=x.shape)
 
 
-def zero_padding(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def zero_padding(b: Builder, op: ZeroPadding, inputs: Sequence[Value]) -> Value:
     """Zeros around the image."""
-    get = op.attributes.get
-    sides = (("top", "bottom"), ("left", "right")) if len(op.shape) == 3 else (("left", "right"),)
-    before, after = ([int(get(f"pad_{pair[end]}", 0)) for pair in sides] for end in (0, 1))
+    before, after = op.before, op.after
     x = b.force(inputs[0] if not inputs[0].flat_of else b.channels_last(inputs[0]))
     pads = [0, 0, *before, 0, 0, *after] if x.channels_first else [0, *before, 0, 0, *after, 0]
     tensor = b.node("Pad", str(x.tensor), b.constant(pads, np.int64))
     return b.cast(x.change(tensor=tensor, shape=op.shape, low=min(x.low, 0), high=max(x.high, 0)), op.result)
 
 
-def cropping(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def cropping(b: Builder, op: Cropping, inputs: Sequence[Value]) -> Value:
     """A part of the image."""
-    names = ("top", "left") if len(op.shape) == 3 else ("left",)
-    starts = [int(op.attributes.get(f"crop_{name}", 0)) for name in names]
+    starts = op.before
     x = b.force(b.channels_last(inputs[0]))
     ends = [start + size for start, size in zip(starts, op.shape[:-1], strict=True)]
     axes = range(1, len(starts) + 1)
@@ -64,15 +71,13 @@ def cropping(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
     return b.cast(x.change(tensor=tensor, shape=op.shape), op.result)
 
 
-def resize(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def resize(b: Builder, op: Resize, inputs: Sequence[Value]) -> Value:
     """Nearest-neighbour up-sampling with hls4ml's own ratio (``resize_nearest``)."""
-    if str(op.attributes.get("algorithm", "nearest")) != "nearest":
-        raise unsupported(op, "resizing other than by nearest neighbour")
     x = b.force(b.channels_last(inputs[0]))
     tensor = str(x.tensor)
     for axis, (old, new) in enumerate(zip(x.shape[:-1], op.shape[:-1], strict=True), start=1):
         if old != new:
-            tensor = b.node("Gather", tensor, b.constant(nearest_places(old, new, op.io_stream), np.int64), axis=axis)
+            tensor = b.node("Gather", tensor, b.constant(nearest_places(old, new, b.io_stream), np.int64), axis=axis)
     return b.cast(x.change(tensor=tensor, shape=op.shape), op.result)
 
 
@@ -84,17 +89,16 @@ def nearest_places(old: int, new: int, io_stream: bool) -> list[int]:
     return [(place * ratio) >> 16 for place in range(new)]
 
 
-def transpose(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def transpose(b: Builder, op: Transpose, inputs: Sequence[Value]) -> Value:
     """Axes in another order."""
     x = b.force(b.channels_last(inputs[0]))
-    perm = [int(axis) for axis in op.attributes["perm"]]
-    if len(perm) == 1:
+    if len(op.perm) == 1:
         return b.cast(x, op.result)
-    tensor = b.node("Transpose", str(x.tensor), perm=[0, *(axis + 1 for axis in perm)])
+    tensor = b.node("Transpose", str(x.tensor), perm=[0, *(axis + 1 for axis in op.perm)])
     return b.cast(x.change(tensor=tensor, shape=op.shape), op.result)
 
 
-def spread(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
+def spread(b: Builder, op: Broadcast, inputs: Sequence[Value]) -> Value:
     """``Broadcast``: one pixel over the image, or one channel over the channels."""
     x = b.channels_last(inputs[0])
     if x.shape[-1] == op.shape[-1]:
@@ -104,15 +108,13 @@ def spread(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
     return b.cast(done.change(tensor=b.node("Expand", str(done.tensor), shape), shape=op.shape), op.result)
 
 
-LOWERINGS: dict[str, Lowering] = {
-    "Clone": copy,
-    "Repack": repack,
-    "Reshape": reshape,
-    "ZeroPadding1D": zero_padding,
-    "ZeroPadding2D": zero_padding,
-    "Cropping1D": cropping,
-    "Cropping2D": cropping,
-    "Resize": resize,
-    "Transpose": transpose,
-    "Broadcast": spread,
+LOWERINGS: dict[type[Layer], Lowering] = {
+    Clone: copy,
+    Repack: repack,
+    Reshape: reshape,
+    ZeroPadding: zero_padding,
+    Cropping: cropping,
+    Resize: resize,
+    Transpose: transpose,
+    Broadcast: spread,
 }

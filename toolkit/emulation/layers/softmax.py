@@ -1,11 +1,11 @@
 """Softmax: stable, latency, legacy and argmax.
 
-Source: ``nnet_activation.h``, ``nnet_activation_stream.h`` and hls4ml's ``SoftmaxConfigTemplate``,
-which decides types that are not configured.
+Source: ``nnet_activation.h``, ``nnet_activation_stream.h``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,47 +15,31 @@ from toolkit.emulation.builder import ONNX_TYPE, Builder
 from toolkit.emulation.layers.activations import cast_entries, scaled_index
 from toolkit.emulation.layers.lowering import Lowering, unsupported
 from toolkit.emulation.layers.pools import is_plain, tree_sum
-from toolkit.emulation.program import Op
 from toolkit.emulation.tables import address_bits
 from toolkit.emulation.values import Carrier, Value
+from toolkit.network.layers import Layer, Softmax, SoftmaxForm
 from toolkit.precision import Precision
 
-# hls4ml's template leaves out ``table_t`` and ``table_size``, so the legacy softmax has those of ``activ_config``.
-LEGACY_TABLE = Precision(18, 8), 1024
 
-
-def softmax(b: Builder, op: Op, inputs: Sequence[Value]) -> Value:
-    """Softmax over slices of ``n_slice`` numbers."""
-    x = b.force(b.channels_last(inputs[0]))
-    rows, inner = slices(b, op, x)
-    implementation = str(op.attributes.get("implementation", "stable"))
-    match implementation:
-        case "stable" | "latency":
-            result = table_softmax(b, op, rows, stable=implementation == "stable")
-        case "legacy":
+def softmax(b: Builder, op: Softmax, inputs: Sequence[Value]) -> Value:
+    """Softmax over rows."""
+    rows = rows_of(b, op, b.force(b.channels_last(inputs[0])))
+    match op.form:
+        case SoftmaxForm.STABLE | SoftmaxForm.LATENCY:
+            result = table_softmax(b, op, rows)
+        case SoftmaxForm.LEGACY:
             result = legacy(b, op, rows)
-        case "argmax":
+        case SoftmaxForm.ARGMAX:
             result = argmax(b, op, rows)
-        case _:
-            raise unsupported(op, f"softmax implementation {implementation!r}")
-    return unslice(b, b.force(result), op.shape, inner)
+    return unslice(b, b.force(result), op.shape, op.inner)
 
 
-def slices(b: Builder, op: Op, x: Value) -> tuple[Value, int]:
-    """The values as ``[batch, rows, n_slice]``, and how many elements are interleaved (``n_inner``)."""
-    total = int(np.prod(op.shape))
-    inner, outer = (
-        (1, total // op.shape[-1])
-        if op.io_stream
-        else (
-            int(op.attributes.get("n_inner", 1)),
-            int(op.attributes.get("n_outer", 1)),
-        )
-    )
-    width = total // inner // outer
-    tensor = b.reshape(str(x.tensor), (outer, width, inner))
-    tensor = b.reshape(b.node("Transpose", tensor, perm=[0, 1, 3, 2]), (outer * inner, width))
-    return x.change(tensor=tensor, shape=(outer * inner, width)), inner
+def rows_of(b: Builder, op: Softmax, x: Value) -> Value:
+    """The values as ``[batch, rows, row]``; ``inner`` elements are interleaved."""
+    width = math.prod(op.shape) // op.inner // op.outer
+    tensor = b.reshape(str(x.tensor), (op.outer, width, op.inner))
+    tensor = b.reshape(b.node("Transpose", tensor, perm=[0, 1, 3, 2]), (op.outer * op.inner, width))
+    return x.change(tensor=tensor, shape=(op.outer * op.inner, width))
 
 
 def unslice(b: Builder, rows: Value, shape: tuple[int, ...], inner: int) -> Value:
@@ -66,48 +50,22 @@ def unslice(b: Builder, rows: Value, shape: tuple[int, ...], inner: int) -> Valu
     return rows.change(tensor=tensor, shape=shape)
 
 
-def table_softmax(b: Builder, op: Op, x: Value, *, stable: bool) -> Value:
+def table_softmax(b: Builder, op: Softmax, x: Value) -> Value:
     """``exp`` and ``1 / x`` from tables: ``softmax_stable`` (on ``max - x``) and ``softmax_latency``."""
-    address, exp_size = (norm_type(op), exp_table_size(op)) if stable else (op.input_types[0], table_size(op, "exp"))
+    stable = op.form is SoftmaxForm.STABLE
+    address = op.norm if stable else op.source.precision
     argument = b.cast(b.subtract(row_maximum(b, x), x), address) if stable else x
-    exp_type, inverse_type, accum = op.types["exp_table"], op.types["inv_table"], op.types["accum"]
-    scale = float(op.attributes.get("exp_scale", 1.0))
-    entries = tables.to_table(tables.exp_values(exp_size, address, scale, negative=stable), exp_type)
-    exp_index = top_bits(b, op, argument, address, exp_size)
-    powers = b.look_up(exp_index, cast_entries(entries, exp_type, accum), accum.fraction_bits)
-    inverse_input = op.types["exp_table"] if is_default(op, "inv_inp_t") else op.types["inv_inp"]
-    total = b.cast(row_sum(b, powers, accum), inverse_input)
-    inverse_size = table_size(op, "inv")
-    inverses = tables.to_table(tables.inverse_values(inverse_size, inverse_input), inverse_type)
-    index = top_bits(b, op, total, inverse_input, inverse_size)
-    return b.cast(b.multiply(powers, b.look_up(index, inverses, inverse_type.fraction_bits)), op.result)
+    values = tables.exp_values(op.exp_table_size, address, op.exp_scale, negative=stable)
+    entries = tables.to_table(values, op.exp_table)
+    exp_index = top_bits(b, op, argument, address, op.exp_table_size)
+    powers = b.look_up(exp_index, cast_entries(entries, op.exp_table, op.accum), op.accum.fraction_bits)
+    total = b.cast(row_sum(b, powers, op.accum), op.inverse_input)
+    inverses = tables.to_table(tables.inverse_values(op.inverse_table_size, op.inverse_input), op.inverse_table)
+    index = top_bits(b, op, total, op.inverse_input, op.inverse_table_size)
+    return b.cast(b.multiply(powers, b.look_up(index, inverses, op.inverse_table.fraction_bits)), op.result)
 
 
-def table_size(op: Op, name: str) -> int:
-    return int(op.attributes.get(f"{name}_table_size", op.attributes.get("table_size", 1024)))
-
-
-def is_default(op: Op, name: str) -> bool:
-    """Whether a type is hls4ml's model default, which its softmax template replaces."""
-    return dict(op.attributes.get("type_names", {})).get(name) == "model_default_t"
-
-
-def norm_type(op: Op) -> Precision:
-    """``inp_norm_t``: configured, or the unsigned part of the input type."""
-    if "inp_norm" in op.types:
-        return op.types["inp_norm"]
-    data = op.input_types[0]
-    return Precision(data.width_bits - data.signed, data.integer_bits - data.signed, signed=False)
-
-
-def exp_table_size(op: Op) -> int:
-    """Entries of the stable implementation's exp table, no more than its addresses."""
-    if "inp_norm" in op.types or not op.input_types[0].signed:
-        return table_size(op, "exp")
-    return min(table_size(op, "inv"), 1 << (op.input_types[0].width_bits - 1))
-
-
-def top_bits(b: Builder, op: Op, value: Value, address: Precision, size: int) -> Value:
+def top_bits(b: Builder, op: Softmax, value: Value, address: Precision, size: int) -> Value:
     """``softmax_idx_from_real_val``: the top address bits of the stored pattern, as a whole number."""
     drop = address.width_bits - address_bits(size)
     if drop < 0:
@@ -143,10 +101,9 @@ def column(b: Builder, x: Value, index: int) -> Value:
     return x.change(tensor=tensor, shape=(*x.shape[:-1], 1))
 
 
-def legacy(b: Builder, op: Op, x: Value) -> Value:
+def legacy(b: Builder, op: Softmax, x: Value) -> Value:
     """``1 / sum_j exp(x_j - x_i)`` with both tables over fixed ranges (``softmax_legacy``)."""
-    table, size = LEGACY_TABLE
-    exp_size, inverse_size = (size, size) if op.io_stream else (table_size(op, "exp"), table_size(op, "inv"))
+    table, exp_size, inverse_size = op.exp_table, op.exp_table_size, op.inverse_table_size
     powers = tables.to_table(tables.legacy_exp_values(exp_size), table)
     done = b.plain(x)
     columns = [column(b, done, index) for index in range(x.shape[-1])]
@@ -178,7 +135,7 @@ def legacy_sum(
     return total
 
 
-def argmax(b: Builder, op: Op, x: Value) -> Value:
+def argmax(b: Builder, op: Softmax, x: Value) -> Value:
     """One for the first largest number, zero for the others."""
     done = b.plain(x)
     tensor = str(done.tensor)
@@ -192,4 +149,4 @@ def argmax(b: Builder, op: Op, x: Value) -> Value:
     return b.multiply(value, b.fixed([one], op.result.fraction_bits, (1,)))
 
 
-LOWERINGS: dict[str, Lowering] = {"Softmax": softmax}
+LOWERINGS: dict[type[Layer], Lowering] = {Softmax: softmax}
