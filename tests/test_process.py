@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,3 +48,62 @@ def test_a_missing_program_says_where_we_looked(monkeypatch: pytest.MonkeyPatch)
 def test_the_override_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLKIT_GXX", sys.executable)
     assert require_tool("g++") == Path(sys.executable)
+
+
+@pytest.mark.parametrize("left", ["", "touch made;"], ids=["nothing", "an empty file"])
+def test_a_program_that_makes_nothing_has_failed(left: str, tmp_path: Path) -> None:
+    with pytest.raises(ProcessError, match=r"return code 0, but it did not write .*made[\s\S]*all is well"):
+        run(["sh", "-c", f"{left} echo all is well"], cwd=tmp_path, makes=["made"])
+
+
+CHILDREN = "import subprocess, sys, time; subprocess.run(['sh', '-c', 'sleep 98.{0} & sleep 98.{0}'])"
+PARENT = """
+import os
+import signal
+import subprocess
+import sys
+from toolkit.process import ending_in_order, run_many
+with ending_in_order() as ending:
+    try:
+        run_many([[sys.executable, "-c", sys.argv[1]]] * 2, jobs=2)
+    except KeyboardInterrupt:
+        print("in order", flush=True)
+sys.exit(ending.exit_code(0))
+"""
+
+
+def sleepers(mark: int) -> list[str]:
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if readable(path)]
+    return [str(command) for command in commands if f"98.{mark}".encode() in command and b"sleep\0" in command]
+
+
+def readable(path: Path) -> bool:
+    try:
+        return bool(path.read_bytes())
+    except OSError:
+        return False
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not come to that in time"
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGKILL, -9, ""), (signal.SIGTERM, 143, "in order\n"), (signal.SIGHUP, 129, "in order\n")],
+    ids=["SIGKILL", "SIGTERM", "SIGHUP"],
+)
+def test_however_we_end_no_program_of_ours_goes_on(number: signal.Signals, code: int, said: str) -> None:
+    mark = os.getpid() * 100 + number
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, CHILDREN.format(mark)], stdout=subprocess.PIPE, text=True, process_group=0
+    )
+    until(lambda: len(sleepers(mark)) == 4)
+    parent.send_signal(number)
+    assert parent.communicate(timeout=30)[0] == said
+    assert parent.returncode == code
+    until(lambda: not sleepers(mark))

@@ -1,7 +1,9 @@
 """The only module that starts other programs.
 
 Programs are argv lists, never shell strings; every run has a working directory, a time limit
-and, if asked, a log file that keeps what the program printed.
+and, if asked, a log file that keeps what the program printed. They live in a process group that ends
+with this process, even if it is killed; a program that ends well without the files it was to make has
+failed.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from types import FrameType
+from typing import IO
 
 from toolkit.errors import ProcessError, ToolNotFound
 
@@ -75,6 +80,72 @@ def override_variable(name: str) -> str:
     return "TOOLKIT_" + name.upper().replace("+", "X").replace("-", "_")
 
 
+# Waits for a line that never comes; when its standard input ends because the process that holds the other
+# end is gone, it ends its whole group. Told to leave, it leaves alone.
+GUARD = "read -r _ || kill -KILL 0"
+
+
+@contextmanager
+def process_group() -> Iterator[int]:
+    """A process group for programs, ended whole when the block ends badly or this process dies, however it dies."""
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", GUARD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
+    try:
+        yield guard.pid
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(guard.pid, signal.SIGKILL)
+        raise
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            guard.communicate(b"leave\n")
+
+
+class Terminated(KeyboardInterrupt):
+    """This process was asked to end: what is in hand is put in order, as after Ctrl-C."""
+
+
+@dataclass
+class Ending:
+    """Whether a block was ended by a signal, and by which."""
+
+    number: int | None = None
+
+    def exit_code(self, otherwise: int) -> int:
+        """``128 + signal``, as shells report it."""
+        return otherwise if self.number is None else 128 + self.number
+
+
+@contextmanager
+def ending_in_order() -> Iterator[Ending]:
+    """Within the block, SIGTERM (of Slurm, systemd, ``kill``) and SIGHUP raise :class:`Terminated`, once.
+
+    Signals that somebody else handles or ignores stay as they are (``nohup`` ignores SIGHUP).
+    """
+    ending = Ending()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for each in changed:
+            signal.signal(each, signal.SIG_IGN)  # a second one must not disturb the tidying
+        ending.number = number
+        raise Terminated(f"ended by {signal.Signals(number).name}")
+
+    here = threading.current_thread() is threading.main_thread()
+    changed = [each for each in (signal.SIGTERM, signal.SIGHUP) if here and signal.getsignal(each) == signal.SIG_DFL]
+    try:
+        for each in changed:
+            signal.signal(each, end)
+        yield ending
+    finally:
+        for each in changed:
+            signal.signal(each, signal.SIG_DFL)
+
+
 def run(
     command: Sequence[str | Path],
     *,
@@ -82,43 +153,32 @@ def run(
     timeout_s: float = 3600.0,
     log: Path | None = None,
     env: Mapping[str, str] | None = None,
+    makes: Sequence[str | Path] = (),
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
-    ``env`` is added to the current environment. The program gets its own process group, which
-    is ended whole when the time limit passes or the user interrupts. Raises ``ProcessError``
-    with command, return code and the last lines of output when it fails or runs out of time.
+    ``env`` is added to the current environment; ``makes`` are the files, relative to ``cwd``, that it
+    must leave. The program gets its own process group, which is ended whole when the time limit passes,
+    the user interrupts or this process is killed. Raises ``ProcessError`` with command, return code and
+    the last lines of output when it fails, runs out of time or leaves a file missing or empty.
     """
-    argv = tuple(str(part) for part in command)
-    begun = time.perf_counter()
-    try:
-        child = subprocess.Popen(
-            argv,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ProcessError(f"cannot start {shlex.join(argv)}: {error.strerror or error}") from error
-    try:
-        output, _ = child.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        end_group(child)
-        output = child.communicate()[0]
-        keep_log(log, argv, output)
-        raise ProcessError(describe(argv, f"ran longer than {timeout_s:g} s", output, log)) from None
-    except BaseException:
-        end_group(child)
-        raise
-    keep_log(log, argv, output)
-    if child.returncode != 0:
-        raise ProcessError(describe(argv, f"return code {child.returncode}", output, log))
-    return Completed(argv, output, time.perf_counter() - begun)
+    return run_many([command], jobs=1, cwd=cwd, timeout_s=timeout_s, log=log, env=env, makes=[makes])[0]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A program that has been started: which of the commands, its process, where it prints, since when."""
+
+    index: int
+    argv: tuple[str, ...]
+    child: subprocess.Popen[bytes]
+    output: IO[bytes]
+    begun: float
+
+    def text(self) -> str:
+        """What it has printed so far."""
+        self.output.seek(0)
+        return self.output.read().decode(errors="replace")
 
 
 def run_many(
@@ -129,40 +189,51 @@ def run_many(
     timeout_s: float = 3600.0,
     log: Path | None = None,
     env: Mapping[str, str] | None = None,
+    makes: Sequence[Sequence[str | Path]] = (),
 ) -> list[Completed]:
     """Run programs, ``jobs`` at a time, each to its end; returns them in the order given.
 
     The first failure, the time limit (for all together) or an interrupt ends every program still
-    running. Raises ``ProcessError`` as :func:`run` does; ``log`` keeps the output of the failed one.
+    running. ``makes`` are the files each must leave. Raises ``ProcessError`` as :func:`run` does;
+    ``log`` keeps the output of the last one.
     """
     waiting = [(index, tuple(str(part) for part in command)) for index, command in enumerate(commands)]
-    running: dict[int, tuple[subprocess.Popen[bytes], IO[bytes], tuple[str, ...], float]] = {}
+    running: list[Running] = []
     done: dict[int, Completed] = {}
     deadline = time.monotonic() + timeout_s
     try:
-        while waiting or running:
-            while waiting and len(running) < max(jobs, 1):
-                index, argv = waiting.pop(0)
-                output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open until the program ends
-                running[index] = (start(argv, output, cwd, env), output, argv, time.monotonic())
-            for index in [index for index, (child, *_) in running.items() if child.poll() is not None]:
-                child, output, argv, begun = running.pop(index)
-                done[index] = finish(child.returncode, output, argv, time.monotonic() - begun, log)
-            if running and time.monotonic() > deadline:
-                argv = next(iter(running.values()))[2]
-                raise ProcessError(describe(argv, f"ran longer than {timeout_s:g} s", "", log))
-            time.sleep(0.01)
+        with contextlib.ExitStack() as open_files, process_group() as group:
+            while waiting or running:
+                while waiting and len(running) < max(jobs, 1):
+                    index, argv = waiting.pop(0)
+                    output = open_files.enter_context(tempfile.TemporaryFile())
+                    running.append(Running(index, argv, start(argv, output, cwd, env, group), output, time.monotonic()))
+                for item in [item for item in running if item.child.poll() is not None]:
+                    running.remove(item)
+                    done[item.index] = finish(item, log, cwd, makes[item.index] if makes else ())
+                if running and time.monotonic() > deadline:
+                    keep_log(log, running[0].argv, running[0].text())
+                    raise ProcessError(
+                        describe(running[0].argv, f"ran longer than {timeout_s:g} s", running[0].text(), log)
+                    )
+                wait_for_any(running)
     finally:
-        for child, output, *_ in running.values():
-            end_group(child)
-            output.close()
+        for item in running:
+            item.child.wait()  # its group was ended
     return [done[index] for index in sorted(done)]
 
 
+def wait_for_any(running: Sequence[Running], poll_s: float = 0.01) -> None:
+    """Until one of the programs has ended, or a moment has passed."""
+    if running:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running[0].child.wait(poll_s)
+
+
 def start(
-    argv: tuple[str, ...], output: IO[bytes], cwd: Path | None, env: Mapping[str, str] | None
+    argv: tuple[str, ...], output: IO[bytes], cwd: Path | None, env: Mapping[str, str] | None, group: int
 ) -> subprocess.Popen[bytes]:
-    """Start a program in its own process group, writing to an open file."""
+    """Start a program in a process group, writing to an open file."""
     try:
         return subprocess.Popen(
             argv,
@@ -171,29 +242,24 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            process_group=group,
         )
     except OSError as error:
-        output.close()
         raise ProcessError(f"cannot start {shlex.join(argv)}: {error.strerror or error}") from error
 
 
-def finish(code: int, output: IO[bytes], argv: tuple[str, ...], seconds: float, log: Path | None) -> Completed:
-    """Read what an ended program printed; raises ``ProcessError`` when it failed."""
-    with output:
-        output.seek(0)
-        text = output.read().decode(errors="replace")
+def finish(ended: Running, log: Path | None, cwd: Path | None, makes: Sequence[str | Path]) -> Completed:
+    """What an ended program printed; raises ``ProcessError`` when it failed or did not make what it was to make."""
+    text = ended.text()
+    keep_log(log, ended.argv, text)
+    code = ended.child.returncode
     if code != 0:
-        keep_log(log, argv, text)
-        raise ProcessError(describe(argv, f"return code {code}", text, log))
-    return Completed(argv, text, seconds)
-
-
-def end_group(child: subprocess.Popen[Any]) -> None:
-    """Kill a program and everything it started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+        raise ProcessError(describe(ended.argv, f"return code {code}", text, log))
+    files = [(cwd or Path()) / name for name in makes]
+    missing = [str(path) for path in files if not path.is_file() or path.stat().st_size == 0]
+    if missing:
+        raise ProcessError(describe(ended.argv, f"return code 0, but it did not write {', '.join(missing)}", text, log))
+    return Completed(ended.argv, text, time.monotonic() - ended.begun)
 
 
 def keep_log(log: Path | None, argv: Sequence[str], output: str) -> None:

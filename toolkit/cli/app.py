@@ -12,6 +12,7 @@ import typer
 
 from toolkit.cli.output import fail
 from toolkit.errors import ToolkitError
+from toolkit.process import ending_in_order
 
 app = typer.Typer(
     help="Decide, before any hardware is touched, what a neural network will do on an FPGA.",
@@ -37,7 +38,9 @@ ModelPath = Annotated[Path, typer.Option("--model", help="A .keras file, a legac
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code; a user's mistake is one message, never a traceback."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.exit(exit_code(arguments))
+    with ending_in_order() as ending:
+        code = exit_code(arguments)
+    sys.exit(ending.exit_code(code))
 
 
 def exit_code(arguments: Sequence[str] | None = None) -> int:

@@ -37,7 +37,7 @@ from toolkit.precision import Precision
 from toolkit.process import cores, require_tool, run, run_many
 from toolkit.reading import FIRMWARE_BYTES, TEXT_BYTES, Folder, read_bytes
 from toolkit.records import Array, HlsProject
-from toolkit.store import Artifact, artifact, digest, write_json, write_text
+from toolkit.store import Artifact, artifact, damage, digest, write_json, write_text
 
 CSIM_SCHEMA = 1  # counts up when what is built from a project changes
 LIBRARY = "csim.so"
@@ -77,9 +77,13 @@ class CsimLibrary:
         outputs = [np.zeros((total, size), np.float64) for size in sizes]
         workers = min(jobs or cores(), max(1, -(-total // IMAGES_PER_CALL)))
         shown = nullcontext(progress) if progress else counting("csim", total)
-        with loaded(self.artifact, workers) as handles, shown as tell:
+        with loaded(self.whole(), workers) as handles, shown as tell:
             spread(handles, inputs, outputs, tell)
         return np.concatenate(outputs, axis=1).astype(np.float32)
+
+    def whole(self) -> Path:
+        """Where the build lies; made again if it was damaged since, as its bits would be others."""
+        return self.artifact if damage(self.artifact) is None else build(self.project, trace=False, jobs=0)
 
     def trace(self, x: Any) -> dict[str, Array]:
         """Every layer's output by hls4ml layer name: float64 ``[n, *shape]``, exact.
@@ -88,7 +92,7 @@ class CsimLibrary:
         moved into it is traced after the cast.
         """
         inputs = model_arrays(self.project, x)
-        traced = build(self.project, trace=True, jobs=0, timeout_s=3600)
+        traced = build(self.project, trace=True, jobs=0)
         with loaded(traced, 1) as handles:
             found = run_traced(handles[0], self.project, inputs)
         return fill_reshapes(self.project, found)
@@ -104,7 +108,7 @@ def build_csim(project: HlsProject, *, jobs: int = 0, timeout_s: float = 3600) -
     return CsimLibrary(project, build(project, trace=False, jobs=jobs, timeout_s=timeout_s))
 
 
-def build(project: HlsProject, *, trace: bool, jobs: int, timeout_s: float) -> Path:
+def build(project: HlsProject, *, trace: bool, jobs: int, timeout_s: float = 3600) -> Path:
     """The artifact with the library, made if it is not there."""
     compiler = require_tool("g++")
     key = digest(CSIM_SCHEMA, project.digest, compiler_version(compiler), FLAGS, trace, support_files())
@@ -123,7 +127,10 @@ def final_path(folder: Artifact, key: str) -> Path:
 @cache
 def compiler_version(compiler: Path) -> str:
     """First line of ``g++ --version`` and the machine it compiles for."""
-    return f"{run([compiler, '--version'], timeout_s=60).output.splitlines()[0]} {platform.machine()}"
+    lines = run([compiler, "--version"], timeout_s=60).output.splitlines()
+    if not lines:
+        raise ProcessError(f"{compiler} --version must print a version, it printed nothing; TOOLKIT_GXX names another")
+    return f"{lines[0]} {platform.machine()}"
 
 
 @cache
@@ -162,11 +169,14 @@ def compile_project(
     commands: list[list[str | Path]] = [
         [compiler, *FLAGS, *include, "-I", "src", "-c", f"src/{name}", "-o", f"objects/{name}.o"] for name in wanted
     ]
-    run_many(commands, jobs=workers, cwd=folder.path, timeout_s=timeout_s)
+    made = [[f"objects/{name}.o"] for name in wanted]
+    run_many(commands, jobs=workers, cwd=folder.path, timeout_s=timeout_s, makes=made)
     reused = [] if earlier is None else [earlier / "objects" / f"{name}.o" for name in units if name not in wanted]
     linked: list[str | Path] = [*(f"objects/{name}.o" for name in wanted), *reused]
     link = [compiler, "-shared", "-Wl,-Bsymbolic,-z,defs,-z,muldefs", *linked, "-o", LIBRARY]
-    run(link, cwd=folder.path, timeout_s=timeout_s)
+    run(link, cwd=folder.path, timeout_s=timeout_s, makes=[LIBRARY])
+    with loaded(folder.path, 1):  # what cannot be loaded is not kept
+        pass
     write_json(folder / "build.json", build_record(project, compiler))
 
 
@@ -232,7 +242,8 @@ def precompiled_headers(project: HlsProject, compiler: Path, timeout_s: float) -
                 write_text(folder / name, content)
             write_text(folder / PRECOMPILED, text)
             command: list[str | Path] = [compiler, *FLAGS, *search_flags(Path()), "-x", "c++-header", PRECOMPILED]
-            run([*command, "-o", f"{PRECOMPILED}.gch"], cwd=folder.path, timeout_s=timeout_s)
+            compiled = f"{PRECOMPILED}.gch"
+            run([*command, "-o", compiled], cwd=folder.path, timeout_s=timeout_s, makes=[compiled])
         return folder.path if folder.complete else final_path(folder, key)
 
 

@@ -49,7 +49,7 @@ def build_testbench(project: HlsProject, timeout_s: float) -> Path:
         if not folder.complete:
             objects: list[str | Path] = [*sorted((library / "objects").glob("*.o"))]
             command: list[str | Path] = [compiler, *FLAGS, *include_flags(headers), source, *objects, "-o", PROGRAM]
-            run(command, cwd=folder.path, timeout_s=timeout_s)
+            run(command, cwd=folder.path, timeout_s=timeout_s, makes=[PROGRAM])
     return folder / PROGRAM
 
 
