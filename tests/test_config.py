@@ -70,7 +70,7 @@ MISTAKES = {
         '[[designs]]\nname = "a"\n[[designs]]\nname = "a"',
         r'^every design needs a name of its own, got "a" for design 2 and for design 1',
     ),
-    "a design named as the model": ('[[designs]]\nname = "convnet"', r"for design 1 and for the float model"),
+    "a design named as the model": ('[[designs]]\nname = "convnet"', r"for design 1 and for the model"),
     "a baseline asked for twice": ("[[baselines]]\n[[baselines]]", r"baselines 1 and 2 are both keras float32"),
     "text that is not TOML": ("a =", "is not TOML"),
 }

@@ -6,11 +6,13 @@ answered with the nearest known one. ``DesignFile`` is the whole file.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -73,9 +75,24 @@ class Section(BaseModel):
         finally:
             INSIDE_SECTION.reset(token)
 
+    @model_validator(mode="before")
+    @classmethod
+    def absent(cls, values: Any) -> Any:
+        """``"none"`` for a key that may be absent says that it is, over a default or a shared section."""
+        if not isinstance(values, dict):
+            return values
+        return {key: None if value == "none" and cls.may_be_absent(key) else value for key, value in values.items()}
+
+    @classmethod
+    def may_be_absent(cls, key: str) -> bool:
+        """Whether a key takes ``None``."""
+        annotation = cls.model_fields[key].annotation if key in cls.model_fields else None
+        return annotation is Any or NoneType in get_args(annotation)
+
     def change(self, **values: Any) -> Self:
-        """A copy with some keys changed, validated again."""
-        return type(self)(**{**dict(self), **values})
+        """A copy with some keys changed, validated again; what was not said stays unsaid."""
+        said = {key: getattr(self, key) for key in self.model_fields_set}
+        return type(self)(**{**said, **values})
 
 
 class AugmentationConfig(Section):
@@ -121,7 +138,29 @@ class ModelConfig(Section):
     name: str = "convnet"
     """A zoo name: cifar10_cnn, convnet, separable_cnn, conv_bn_relu."""
     path: Path | None = None
-    """A ``.keras`` file or legacy QKeras ``.h5``; takes the place of ``name``."""
+    """A ``.keras`` file, legacy QKeras ``.h5`` or trained folder in place of ``name``; trained only by ``[train]``."""
+
+    @property
+    def label(self) -> str:
+        """What rows call it: the zoo name, or the file's without its ending."""
+        return self.path.stem if self.path else self.name
+
+    def content(self) -> bytes:
+        """What decides the model before it is trained: its file's bytes, or its name. Raises ``ConfigError``."""
+        if self.path is None:
+            return self.name.encode()
+        file = self.path / "model.keras" if self.path.is_dir() else self.path
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"model.path must be a model's file or folder: {file}: {error.strerror}") from None
+
+    @model_validator(mode="after")
+    def one_model(self) -> Self:
+        """A model comes from the zoo or from a file."""
+        if self.path is not None and "name" in self.model_fields_set:
+            raise ValueError(f'name = "{self.name}" and path = "{self.path}" are two models; keep one of them')
+        return self
 
 
 class PruneConfig(Section):
@@ -305,8 +344,8 @@ class DesignConfig(Section):
 
     name: Name | None = None
     """Row and folder name; default made from bits, io type, strategy and reuse factor."""
-    quantization: QuantConfig = Field(default_factory=QuantConfig)
-    """How the float model is quantized."""
+    quantization: QuantConfig | None = Field(default_factory=QuantConfig)
+    """How a float model is quantized; ``"none"``: it is not, ``[hls] precision`` is the type of all, as in hls4ml."""
     qat: TrainConfig | None = None
     """Quantization-aware training (``teacher = "float"`` distils the float model); absent: post-training."""
     hls: HlsConfig = Field(default_factory=HlsConfig)
@@ -317,8 +356,20 @@ class DesignConfig(Section):
     @property
     def label(self) -> str:
         """The given name, or one that tells designs apart."""
-        bits = f"w{self.quantization.weight_bits}a{self.quantization.activation_bits}"
-        return self.name or f"{bits}_{self.hls.io_type}_{self.hls.strategy}_rf{self.hls.reuse_factor}".lower()
+        if self.name:
+            return self.name
+        if self.quantization is None:
+            types = re.sub(r"[^a-z0-9]+", "_", (self.hls.precision or "as_it_is").lower()).strip("_")
+        else:
+            types = f"w{self.quantization.weight_bits}a{self.quantization.activation_bits}"
+        return f"{types}_{self.hls.io_type}_{self.hls.strategy}_rf{self.hls.reuse_factor}".lower()
+
+    @model_validator(mode="after")
+    def trained_as_quantized(self) -> Self:
+        """Training aware of a quantization needs one."""
+        if self.quantization is None and self.qat is not None:
+            raise ValueError('qat trains aware of a quantization, but quantization is "none"; train in [train] instead')
+        return self
 
 
 class DesignFile(Section):
@@ -335,16 +386,24 @@ class DesignFile(Section):
     model: ModelConfig = Field(default_factory=ModelConfig)
     """Which network."""
     train: TrainConfig = Field(default_factory=TrainConfig)
-    """How the float network is trained."""
+    """How the network is trained; a model given by ``path`` is not, only evaluated, unless this section is there."""
     designs: tuple[DesignConfig, ...] = ()
     """The FPGA designs."""
     baselines: tuple[BaselineConfig, ...] = (BaselineConfig(),)
     """The float and integer engines to compare with."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def trained_already(cls, values: Any) -> Any:
+        """A model of the user's own is as she trained it."""
+        model = values.get("model") if isinstance(values, dict) else None
+        path = model.get("path") if isinstance(model, dict) else getattr(model, "path", None)
+        return {"train": TrainConfig(epochs=0), **values} if path not in (None, "none") else values
+
     @model_validator(mode="after")
     def distinct_rows(self) -> Self:
         """Every design has a name of its own, and no baseline is asked for twice: each is a row and a folder."""
-        taken = {self.model.path.stem if self.model.path else self.model.name: "the float model"}
+        taken = {self.model.label: "the model"}
         for number, design in enumerate(self.designs, 1):
             if design.name is not None and design.name in taken:
                 raise ValueError(
@@ -389,6 +448,21 @@ def parse_design(tables: dict[str, Any]) -> DesignFile:
         return DesignFile(**rest)  # refuses it with the right message
     DesignConfig(**shared)  # a mistake in a shared section is told once, not for every design
     return DesignFile(**{**rest, "designs": [merge(shared, variant) for variant in variants]})
+
+
+def as_tables(file: DesignFile) -> dict[str, Any]:
+    """What a design file says other than its defaults, as TOML takes it: ``"none"`` for what is absent."""
+    tables: dict[str, Any] = spelled_out(file.model_dump(mode="json", exclude_defaults=True))
+    return tables
+
+
+def spelled_out(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: "none" if item is None else spelled_out(item) for key, item in value.items()}
+        case list():
+            return [spelled_out(item) for item in value]
+    return value
 
 
 def merge(base: Any, change: Any) -> Any:

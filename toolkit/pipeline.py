@@ -29,11 +29,12 @@ from toolkit.data import load_dataset
 from toolkit.emulation import emulate, prove
 from toolkit.estimation import estimate
 from toolkit.hls import build_csim, check, lint, write_project
-from toolkit.plan import Plan, distinct_labels, opened_model, plan_design, start_of, training_key
+from toolkit.plan import Plan, baselines_of, distinct_labels, opened_model, plan_design, start_of, training_key
 from toolkit.records import BaselineRecord, CheckResult, Dataset, Finding, HlsProject, TrainRecord
 from toolkit.store import artifact, store_root
 from toolkit.training import compact, load_record, save_record, train
 from toolkit.training.train import OnEpoch
+from toolkit.zoo import is_quantized
 
 if TYPE_CHECKING:
     import keras
@@ -75,11 +76,13 @@ def run_design(
     plan = plan_design(design, target)
     say(str(plan))
     dataset = load_dataset(design.dataset)
-    trained = float_model(design, dataset)
+    trained = first_model(design, dataset)
     save_record(trained, target / "models" / trained.name)
-    say(f"float {trained.name}: accuracy {trained.accuracy.value:.2%}")
+    quantized = is_quantized(trained.model)
+    told = "trained" if design.train.epochs else "evaluated, not trained"
+    say(f"{'quantized' if quantized else 'float'} {trained.name}, {told}: accuracy {trained.accuracy.value:.2%}")
     rows: dict[str, list[Any]] = {trained.name: [trained]}
-    for baseline in design.baselines:
+    for baseline in baselines_of(design, trained.model):
         record = measured(baseline, trained, dataset)
         say(f"baseline {record.name}: {record.latency_us or 'not available here'}")
         rows[record.name] = [record]
@@ -92,7 +95,7 @@ def run_design(
         **({"command": command} if command else {}),
     }
     rows |= {label: [*one.records] for label, one in made.items()}
-    comparison = compare(rows, float_model=trained.model, facts=facts)
+    comparison = compare(rows, float_model=None if quantized else trained.model, facts=facts)
     return RunResult(
         target,
         plan,
@@ -103,8 +106,8 @@ def run_design(
     )
 
 
-def float_model(design: DesignFile, dataset: Dataset) -> TrainRecord:
-    """The float model of a run, trained once per model, dataset and configuration."""
+def first_model(design: DesignFile, dataset: Dataset) -> TrainRecord:
+    """The model a run starts from, float or quantized already, trained once per model, dataset and configuration."""
     start, name, origin = opened_model(design.model, dataset)
     return trained_once(start, dataset, design.train, name, [origin])
 
@@ -151,28 +154,28 @@ class Realized:
 
 def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, folder: Path, say: Say) -> Realized:
     """Quantize, train, write, emulate the whole test split, prove a sample with csim, estimate, lint."""
-    quantized = quantized_model(design, trained, dataset)
+    quantized = design_model(design, trained, dataset)
     save_record(quantized, folder / "models" / design.label)
     inputs = dataset.inputs("test", design.hls.test_vectors)
     project = write_project(quantized.model, design.hls, folder / "projects" / design.label, inputs=inputs)
     for note in project.notes:
         say(f"  {note}")
     emulator = emulate(project)
-    judged = judge(emulator, dataset, float_model=trained.model)
+    reference = None if is_quantized(trained.model) else trained.model
+    judged = judge(emulator, dataset, float_model=reference)
     accuracy = judged.figures["accuracy"].value
-    say(f"{design.label}: accuracy {accuracy:.2%} emulated, {quantized.accuracy.value:.2%} in QKeras")
+    exact = is_quantized(quantized.model)  # a float model has no bits to be equal to
+    keras = "QKeras" if exact else "float Keras"
+    say(f"{design.label}: accuracy {accuracy:.2%} emulated, {quantized.accuracy.value:.2%} in {keras}")
     estimated = estimate(project)
     records: list[Any] = [quantized, project, judged, estimated]
-    checks: list[CheckResult] = []
     count = None if design.proof.whole_split else design.proof.csim_count
-    if count == 0:
-        inputs = dataset.inputs("test", CHECKED_WITHOUT_CSIM)
-        checks.append(check(project, quantized.model, inputs, library=emulator))
-    else:
-        library = build_csim(project)
-        inputs = dataset.inputs("test", count)
-        checks += [check(project, quantized.model, inputs, library=library), prove(emulator, library, inputs)]
-        records.append(judge(library, dataset, count=count, float_model=trained.model))
+    library = emulator if count == 0 else build_csim(project)
+    inputs = dataset.inputs("test", CHECKED_WITHOUT_CSIM if count == 0 else count)
+    checks = [check(project, quantized.model, inputs, library=library)] if exact else []
+    if library is not emulator:
+        checks.append(prove(emulator, library, inputs))
+        records.append(judge(library, dataset, count=count, float_model=reference))
     for proof in checks:
         say(f"  {proof}")
     findings = lint(project, ranges=input_ranges(project, dataset), profile=judged.profile, estimate=estimated)
@@ -187,10 +190,14 @@ def input_ranges(project: HlsProject, dataset: Dataset) -> dict[str, tuple[float
     return {name: (float(images.min()), float(images.max())) for name in project.graph.inputs[:1]}
 
 
-def quantized_model(
+def design_model(
     design: DesignConfig, trained: TrainRecord, dataset: Dataset, on_epoch: OnEpoch | None = None
 ) -> TrainRecord:
-    """The quantized model of a design: post-training or trained aware of the quantization, without emptied channels."""
+    """The model a design is converted from, without emptied channels.
+
+    Quantized post-training or trained aware of it; the given model where that is quantized already or
+    ``quantization`` is none. Raises ``ConfigError`` where a section would decide nothing.
+    """
     config = design.qat or TrainConfig(epochs=0)
     if config.teacher == "float":
         config = config.change(teacher=trained.model)

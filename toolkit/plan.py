@@ -135,8 +135,8 @@ def plan_design(design: DesignFile, folder: str | Path | None = None) -> Plan:
     require_fit(model, dataset)
     check_schedules(design)
     pace = Pace(model, dataset)
-    first = float_step(design, dataset, pace, name, origin)
-    steps = [first, *(baseline_step(baseline, pace, dataset) for baseline in design.baselines)]
+    first = first_step(design, dataset, pace, name, origin)
+    steps = [first, *(baseline_step(baseline, pace, dataset) for baseline in baselines_of(design, model))]
     notes: list[str] = []
     starts: dict[str, keras.Model] = {}
     for wanted in distinct_labels(design.designs):
@@ -145,7 +145,7 @@ def plan_design(design: DesignFile, folder: str | Path | None = None) -> Plan:
             if key not in starts:
                 starts[key] = start_of(wanted, model, dataset.inputs("train", CALIBRATION_IMAGES))
             dry = converted_dry(wanted, starts[key], dataset)
-        steps.append(design_step(wanted, dry, dataset, pace))
+        steps.append(design_step(wanted, dry, dataset, pace, as_given=starts[key] is model))
         notes += [f"{wanted.label}: {note}" for note in dry.notes]
     steps.append(Step("report", "table, pictures, page", about(REPORT_S)))
     subject = f"{counted(len(dataset.y_train), 'training image')}, {counted(len(dataset.y_test), 'test image')}"
@@ -246,19 +246,48 @@ def distinct_labels(designs: tuple[DesignConfig, ...]) -> tuple[DesignConfig, ..
 
 
 def opened_model(config: ModelConfig, dataset: Dataset) -> tuple[keras.Model, str, Any]:
-    """The float model a run starts from, its row's name, and what decides its weights."""
+    """The model a run starts from, its row's name, and what decides its weights."""
     from toolkit.zoo import build_model, load_model
 
     if config.path is None:
-        return build_model(config.name, dataset), config.name, config.name
-    return load_model(config.path), config.path.stem, config.path.read_bytes()
+        return build_model(config.name, dataset), config.label, config.name
+    return load_model(config.path), config.label, config.content()
 
 
 def start_of(design: DesignConfig, model: keras.Model, calibration: Any) -> keras.Model:
-    """The model a design's own training begins with."""
-    from toolkit.training import quantize
+    """The given model, quantized as the design says unless it is already or is not to be.
 
-    return quantize(model, design.quantization, calibration)
+    Raises ``ConfigError`` for a section that would decide nothing.
+    """
+    from toolkit.training import quantize
+    from toolkit.zoo import is_quantized
+
+    if not is_quantized(model):
+        return model if design.quantization is None else quantize(model, design.quantization, calibration)
+    if "quantization" in design.model_fields_set and design.quantization is not None:
+        raise ConfigError(
+            f"quantization decides nothing: {model.name} is quantized already; leave [quantization] out, "
+            "or start from the float model"
+        )
+    if design.qat is not None and design.qat.teacher == "float":
+        raise ConfigError(f'qat.teacher = "float": there is no float model, {model.name} is quantized already')
+    return model
+
+
+def baselines_of(design: DesignFile, model: keras.Model) -> tuple[BaselineConfig, ...]:
+    """The baselines of a run; those of a model that is quantized already would pass for float ones.
+
+    Raises ``ConfigError`` when they are asked for.
+    """
+    from toolkit.zoo import is_quantized
+
+    if not is_quantized(model):
+        return design.baselines
+    if "baselines" in design.model_fields_set and design.baselines:
+        raise ConfigError(
+            f"baselines are of a float model, but {model.name} is quantized already; leave [[baselines]] out"
+        )
+    return ()
 
 
 def training_key(origin: list[Any], dataset: Dataset, config: TrainConfig) -> str:
@@ -345,10 +374,10 @@ class Pace:
 NO_TIME = Figure(0.0, "s", "model", 0.0, 0.0)
 
 
-def float_step(design: DesignFile, dataset: Dataset, pace: Pace, name: str, origin: Any) -> Step:
-    """Training of the float model, unless the store has it."""
+def first_step(design: DesignFile, dataset: Dataset, pace: Pace, name: str, origin: Any) -> Step:
+    """Training of the given model, unless the store has it."""
     key = training_key([origin], dataset, design.train)
-    work = f"{counted(design.train.epochs, 'epoch')} in float" if design.train.epochs else "evaluated as it is"
+    work = counted(design.train.epochs, "epoch") if design.train.epochs else "evaluated as it is"
     stored = (store_root() / "trained" / key).is_dir()
     return Step(name, work, NO_TIME if stored else pace.training(design.train, quantized=False))
 
@@ -365,12 +394,16 @@ def baseline_step(baseline: BaselineConfig, pace: Pace, dataset: Dataset) -> Ste
     return Step(row, f"measured at {counted(len(baseline.batches), 'batch size')}", about(seconds))
 
 
-def design_step(design: DesignConfig, dry: Dry, dataset: Dataset, pace: Pace) -> Step:
+def design_step(design: DesignConfig, dry: Dry, dataset: Dataset, pace: Pace, *, as_given: bool) -> Step:
     """Training, project, emulation and csim of one design."""
     trained = about(TRACING_S) if design.qat is None else pace.training(design.qat, quantized=True)
     images = len(dataset.y_test)
     times = [trained, about(DESIGN_S), about(images / dry.images_per_s, TIMED)]
-    words = ["post-training" if design.qat is None else f"{counted(design.qat.epochs, 'epoch')} quantization-aware"]
+    words = [
+        ("as it is" if as_given else "post-training")
+        if design.qat is None
+        else f"{counted(design.qat.epochs, 'epoch')} quantization-aware"
+    ]
     words.append(f"{counted(len(dry.conversion.graph.layers), 'layer')} emulated")
     if proves(design):
         count = images if design.proof.whole_split else min(design.proof.csim_count, images)

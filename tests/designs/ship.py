@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from shipped import Shipped, shipped_designs
 
 from toolkit.data import load_dataset
-from toolkit.pipeline import float_model, quantized_model
+from toolkit.pipeline import design_model, first_model
 from toolkit.training import save_record
 
 
@@ -24,8 +24,8 @@ def ship(design: Shipped) -> None:
     if design.model.exists():
         return
     dataset = load_dataset(design.file.dataset)
-    trained = float_model(design.file, dataset)
-    quantized = quantized_model(design.design, trained, dataset)
+    trained = first_model(design.file, dataset)
+    quantized = design_model(design.design, trained, dataset)
     for record, path in ((trained, design.float_model), (quantized, design.model)):
         if not path.exists():
             save_record(replace(record, name=path.parent.name), path.parent)

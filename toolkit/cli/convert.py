@@ -9,12 +9,12 @@ import typer
 
 from toolkit.cli.app import AsJson, DataDir, DataName, app
 from toolkit.cli.inputs import open_model, open_torch
-from toolkit.cli.output import print_json
+from toolkit.cli.output import print_json, say
 from toolkit.errors import ConfigError
 from toolkit.quiet import start_tensorflow
 
 if TYPE_CHECKING:
-    from toolkit.config import DesignConfig
+    from toolkit.config import DatasetConfig, DesignConfig
     from toolkit.records import HlsProject
 
 
@@ -45,8 +45,9 @@ def convert(
 
     start_tensorflow()
     from toolkit.training import quantize
+    from toolkit.zoo import is_quantized
 
-    wanted = first_design(design) if design else DesignConfig()
+    wanted, calibration = first_design(design) if design else (DesignConfig(quantization=None), None)
     asked = {
         "backend": backend,
         "part": part,
@@ -58,14 +59,21 @@ def convert(
         "invalid_reuse_factor": "nearest" if nearest else None,
     }
     config = wanted.hls.change(**{key: value for key, value in asked.items() if value is not None})
-    images = load_dataset(dataset, data_dir=data_dir) if dataset else None
+    named = dataset or calibration
+    images = load_dataset(named, data_dir=data_dir) if named else None
     live = open_torch(Path(model)) if Path(model).suffix in (".pt", ".pth") else open_model(model, images)
-    if bits is not None or design:
-        quantization = QuantConfig(weight_bits=bits, activation_bits=bits) if bits else wanted.quantization
+    quantization = QuantConfig(weight_bits=bits, activation_bits=bits) if bits else wanted.quantization
+    if design and bits is None and is_quantized(live):
+        say(f"{model} is quantized already: [quantization] and [qat] of {design} are left out")
+    elif quantization is not None:
         if images is None:
             raise ConfigError("quantization needs calibration images; name them with --dataset")
+        if wanted.qat is not None and wanted.qat.epochs:
+            raise ConfigError(
+                f"convert does not train, and {design} has [qat]: convert the trained model, or toolkit run"
+            )
         live = quantize(live, quantization, images)
-    project = write_project(live, config, out, inputs=images.inputs("test", 16) if images else None)
+    project = write_project(live, config, out, inputs=images.inputs("test", config.test_vectors) if images else None)
     if as_json_:
         print_json(project_summary(project))
     else:
@@ -75,14 +83,16 @@ def convert(
     return 0
 
 
-def first_design(path: Path) -> DesignConfig:
-    """The first design of a design file; raises ``ConfigError`` when it describes none."""
+def first_design(path: Path) -> tuple[DesignConfig, DatasetConfig | None]:
+    """The first design of a design file and the dataset it names, if any; raises ``ConfigError`` without a design."""
     from toolkit.config import load_design
 
-    designs = load_design(path).designs
-    if not designs:
+    file = load_design(path)
+    if not file.designs:
         raise ConfigError(f"convert needs a design; {path} has none")
-    return designs[0]
+    if len(file.designs) > 1:
+        say(f"of the {len(file.designs)} designs of {path} the first is converted: {file.designs[0].label}")
+    return file.designs[0], file.dataset if "dataset" in file.model_fields_set else None
 
 
 def project_summary(project: HlsProject) -> dict[str, Any]:

@@ -178,16 +178,18 @@ def train_view(record: TrainRecord) -> TrainView:
     )
 
 
+def is_quantized(model: Any) -> bool:
+    """Whether a live Keras model has quantized layers; stored views never ask, so Keras is loaded only here."""
+    from toolkit import zoo
+
+    return zoo.is_quantized(model)
+
+
 def keras_layer(layer: Any) -> LayerView:
     """A Keras layer's name, kind, shape and parameters."""
     shape = tuple(size or 1 for size in getattr(getattr(layer, "output", None), "shape", (None,))[1:])
     weights = sum(int(np.prod(weight.shape)) for weight in layer.weights)
     return LayerView(layer.name, type(layer).__name__, shape, "", weights=weights)
-
-
-def is_quantized(model: Any) -> bool:
-    """Whether any layer is a QKeras layer."""
-    return any(type(layer).__module__.startswith("qkeras") for layer in leaf_layers(model))
 
 
 def model_figures(model: Any) -> dict[str, Figure]:

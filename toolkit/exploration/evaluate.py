@@ -103,7 +103,7 @@ def dataset_of(settings: str) -> Dataset:
 def origin_of(point: Point, dataset: Dataset) -> str:
     """Digest of what decides the float model."""
     file = point.file
-    content = file.model.path.read_bytes() if file.model.path else b""
+    content = file.model.content()
     settings = [file.model.model_dump_json(), file.train.model_dump_json(exclude={"progress", "checkpoint"})]
     return digest("float", dataset.digest, content, settings, versions())
 
@@ -155,14 +155,14 @@ FLOATS: dict[str, TrainRecord] = {}
 
 
 def float_of(origin: str, point: Point, dataset: Dataset) -> TrainRecord:
-    """The float model, trained once per store and kept in the worker."""
-    from toolkit.pipeline import float_model
+    """The model the points start from, trained once per store and kept in the worker."""
+    from toolkit.pipeline import first_model
 
     if origin not in FLOATS:
         FLOATS.clear()
         file = point.file
         quiet = file.train.change(progress=False)
-        FLOATS[origin] = float_model(DesignFile(dataset=file.dataset, model=file.model, train=quiet), dataset)
+        FLOATS[origin] = first_model(DesignFile(dataset=file.dataset, model=file.model, train=quiet), dataset)
     return FLOATS[origin]
 
 
@@ -177,18 +177,18 @@ def float_accuracy(origin: str, trained: TrainRecord, dataset: Dataset, point: P
 def quantized(
     point: Point, trained: TrainRecord, dataset: Dataset, bar: Sequence[float]
 ) -> tuple[keras.Model, list[float]]:
-    """The quantized model, without emptied channels, and the validation accuracy after each epoch of its training."""
-    from toolkit.pipeline import quantized_model
-    from toolkit.training import compact, quantize, train
+    """The model to convert, without emptied channels, and the validation accuracy after each epoch of its training."""
+    from toolkit.pipeline import design_model
+    from toolkit.plan import start_of
+    from toolkit.training import compact, train
 
     design = point.design
     if design.qat is None:
-        return compact(quantize(trained.model, design.quantization, dataset)), []
+        return compact(start_of(design, trained.model, dataset)), []
     quiet = design.qat.change(progress=False)
     if quiet.epochs == 0:
-        start = quantize(trained.model, design.quantization, dataset)
-        return compact(train(start, dataset, quiet).model), []
-    record = quantized_model(design.change(qat=quiet), trained, dataset, lambda history: stop_behind(history, bar))
+        return compact(train(start_of(design, trained.model, dataset), dataset, quiet).model), []
+    record = design_model(design.change(qat=quiet), trained, dataset, lambda history: stop_behind(history, bar))
     return record.model, [float(value) for value in record.history.get("val_accuracy", ())]
 
 
@@ -302,7 +302,7 @@ def names(point: Point, dataset: Dataset, graph: Graph) -> dict[str, str]:
     """What a record belongs to."""
     return {
         "dataset": dataset.name,
-        "model": point.file.model.path.stem if point.file.model.path else point.file.model.name,
+        "model": point.file.model.label,
         "part": point.design.hls.part,
         "test set": digest(dataset.test_digest if point.split == "test" else dataset.digest, point.split, point.images),
         "program": graph.digest,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from toolkit.config import DesignConfig, DesignFile, merge
+from toolkit.config import DesignConfig, DesignFile, as_tables, merge
 from toolkit.errors import ConfigError, StoreError, nearest
 from toolkit.exploration.book import ABOUT, default_storage, open_storage, records_of, study_name, talking_to
 from toolkit.exploration.figures import HIGHER_IS_BETTER, Limit, cost, figure_name, pareto
@@ -277,7 +277,7 @@ def design_of(record: PointRecord, name: str) -> DesignFile:
 
 def design_toml(record: PointRecord, name: str) -> str:
     """A design file as text, with what the sweep found in its head."""
-    file = design_of(record, name).model_dump(mode="json", exclude_defaults=True)
+    file = as_tables(design_of(record, name))
     sections = file.pop("designs", [{}])[0]
     sections.pop("name", None)
     head = [

@@ -491,17 +491,9 @@ def check_values(sweep: Sweep, branch: Branch) -> None:
 
 def design_file(tables: Tables) -> SweepDesignFile:
     """A file with one design from tables with one value everywhere."""
-    plain = drop_none(tables)
-    shared = {key: plain[key] for key in DESIGN_SECTIONS if key in plain}
-    rest = {key: value for key, value in plain.items() if key not in shared}
+    shared = {key: tables[key] for key in DESIGN_SECTIONS if key in tables}
+    rest = {key: value for key, value in tables.items() if key not in shared}
     return canonical(SweepDesignFile(**rest, designs=(SweepDesign(**shared),)))
-
-
-def drop_none(value: Any) -> Any:
-    """Tables without the keys that are ``"none"``."""
-    if not isinstance(value, dict):
-        return value
-    return {key: drop_none(item) for key, item in value.items() if item != "none"}
 
 
 def canonical(file: SweepDesignFile) -> SweepDesignFile:

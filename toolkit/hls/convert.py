@@ -35,6 +35,9 @@ SOFTMAX_RESULT = "ufixed<17,1,RND,SAT>"
 # Activations that treat every value alike, whatever the shape.
 ELEMENTWISE = ("Activation", "HardActivation", "LeakyReLU", "ELU", "ThresholdedReLU")
 
+# A type nobody asks for, to see what the default type decides.
+OTHER_PRECISION = "ap_fixed<61,23>"
+
 LayerDict = dict[str, Any]
 
 
@@ -77,6 +80,7 @@ def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None 
         overrides, idle = layer_overrides(config, layers, keras_model)
         layers, moved = choose_reuse_factors(config, overrides, layers)
         check_packages(layers)
+        check_precision(config, overrides, layers)
         model_graph = build_settled(config, overrides, layers, inputs, outputs, keras_model)
         set_fifo_depths(model_graph, config)
         graph = complete_graph(read_graph(model_graph), layers)
@@ -372,6 +376,19 @@ def set_fifo_depths(model_graph: Any, config: HlsConfig) -> None:
 def copy_layer(layer: LayerDict) -> LayerDict:
     """A layer dictionary whose lists hls4ml may change: it renames inputs in place when it clones streams."""
     return {name: list(value) if isinstance(value, list) else value for name, value in layer.items()}
+
+
+def check_precision(config: HlsConfig, overrides: Mapping[str, LayerHlsConfig], layers: list[LayerDict]) -> None:
+    """Raise ``ConfigError`` for a default type that is the type of nothing."""
+    if config.precision is None:
+        return
+    other = config.change(precision=OTHER_PRECISION)
+    chosen = [(overrides.get(layer["name"], LayerHlsConfig()), layer) for layer in layers]
+    if all(layer_types(config, *pair) == layer_types(other, *pair) for pair in chosen):
+        raise ConfigError(
+            f"hls.precision = {config.precision} decides nothing: every type is given by a quantizer or by hls.layers; "
+            'leave it out (a float model is converted in it with quantization = "none")'
+        )
 
 
 def hls4ml_config(

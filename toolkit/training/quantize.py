@@ -84,7 +84,7 @@ from toolkit.training.ranges import (
     observe,
     ternary_scales,
 )
-from toolkit.zoo.quantizers import QAffine, binary, quantized_bits, quantized_relu, ternary
+from toolkit.zoo.quantizers import QAffine, binary, is_quantized_layer, quantized_bits, quantized_relu, ternary
 
 # Narrowest bias by default: with a 2-bit kernel, a 2-bit bias would be nothing but its sign.
 SMALLEST_BIAS_BITS = 4
@@ -209,7 +209,7 @@ def require_quantizable(network: Network, node: Node) -> None:
 def problem_with(network: Network, node: Node) -> str | None:
     """Why a node cannot be quantized, or ``None``."""
     settings = node.config
-    if node.layer_class.__module__.startswith("qkeras") or node.layer_class is QAffine:
+    if is_quantized_layer(node.layer_class):
         return "it is quantized already; start from the float model"
     if node.kind not in QUANTIZABLE:
         return (

@@ -32,6 +32,7 @@ from toolkit.training.pruning import (
     update_masks,
 )
 from toolkit.training.saving import FILES, save_record
+from toolkit.zoo.quantizers import is_quantized
 from toolkit.zoo.seeds import seeded
 
 EVALUATION_BATCH = 256
@@ -110,8 +111,7 @@ def require_fit(model: keras.Model, dataset: Dataset) -> None:
 
 
 def require_float(model: keras.Model, config: TrainConfig) -> None:
-    quantized = any(type(layer).__module__.startswith("qkeras") for layer in model.layers)
-    if quantized and config.mixed_precision != "float32":
+    if is_quantized(model) and config.mixed_precision != "float32":
         raise ConfigError(
             f"mixed_precision {config.mixed_precision} is for float training; a quantized model is trained in float32"
         )

@@ -2,7 +2,7 @@
 
 from toolkit.zoo.files import load_model, open_model
 from toolkit.zoo.models import MODELS, build_model, zoo_model
-from toolkit.zoo.quantizers import QAffine, precision_of
+from toolkit.zoo.quantizers import QAffine, is_quantized, precision_of
 from toolkit.zoo.seeds import seeded
 from toolkit.zoo.torch_modules import from_torch
 from toolkit.zoo.torch_weights import load_torch_state_dict
@@ -12,6 +12,7 @@ __all__ = [
     "QAffine",
     "build_model",
     "from_torch",
+    "is_quantized",
     "load_model",
     "load_torch_state_dict",
     "open_model",

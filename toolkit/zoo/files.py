@@ -61,6 +61,20 @@ def load_model(path: str | Path) -> keras.Model:
         raise ModelError(f"{file} cannot be loaded as a Keras model: {explain(error)}") from error
 
 
+def model_file(path: str | Path) -> Path:
+    """The file of a model, given itself or as the folder of its record; raises ``ModelError`` where there is none."""
+    file = Path(path)
+    if file.is_dir() and (file / "model.keras").is_file():
+        file = file / "model.keras"
+    if not file.is_file():
+        raise ModelError(
+            f"model file {file} does not exist; give a .keras file, a legacy .h5 file or a record's folder"
+        )
+    if file.suffix.lower() not in SUFFIXES:
+        raise ModelError(f"a model file ends in .keras or .h5, got {file.name!r}")
+    return file
+
+
 def explain(error: Exception) -> str:
     """Keras' words, shortened, with what to do about the two common causes."""
     text = " ".join(str(error).split()) or type(error).__name__

@@ -243,6 +243,18 @@ def precision_of(quantizer: Any) -> Precision | None:
     return None
 
 
+def is_quantized(model: Any) -> bool:
+    """Whether any layer of a Keras model, those of nested models included, is a quantized one."""
+    return any(
+        is_quantized(layer) if hasattr(layer, "layers") else is_quantized_layer(type(layer)) for layer in model.layers
+    )
+
+
+def is_quantized_layer(kind: type) -> bool:
+    """Whether a layer class is QKeras' or the one it lacks."""
+    return kind.__module__.startswith("qkeras") or issubclass(kind, QAffine)
+
+
 def custom_objects() -> dict[str, Any]:
     """QKeras' objects by name, for legacy files that name them without a package; unlisted names stay Keras'."""
     objects: dict[str, Any] = {}
