@@ -36,7 +36,7 @@ from toolkit.store import digest, package_versions, store_root
 if TYPE_CHECKING:
     import keras
 
-    from toolkit.hls.convert import Conversion
+    from toolkit.hls.conversion import Conversion
 
 CALIBRATION_IMAGES = 32  # a dry conversion needs types, not good ones
 TIMED_IMAGES = 64

@@ -12,7 +12,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,11 @@ import numpy as np
 from toolkit.config import HlsConfig, LayerHlsConfig, parts_of
 from toolkit.errors import ConfigError, HlsError, ModelError, ToolkitError, UnsupportedLayer, nearest
 from toolkit.hls import reuse
+from toolkit.hls.conversion import Conversion, keras_reference
 from toolkit.hls.graph import check_fifo_names, fifo_depth, graph_digest, read_graph
 from toolkit.hls.limits import check_config, check_layers, check_packages, check_settings
+from toolkit.hls.model_graphs import convert_model_graph, is_model_graph
+from toolkit.hls.onnx_models import convert_onnx, is_onnx
 from toolkit.hls.settle import PLACEHOLDER, Pending, pending_types, settle_types
 from toolkit.precision import Precision
 from toolkit.records import Graph, Weight
@@ -41,23 +44,9 @@ OTHER_PRECISION = "ap_fixed<61,23>"
 LayerDict = dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Conversion:
-    """hls4ml's optimized model of a Keras model.
-
-    ``model_graph`` is hls4ml's ``ModelGraph``, not written; ``graph`` the same as records; ``log``
-    what hls4ml printed; ``notes`` choices worth recording, such as a reuse factor moved.
-    """
-
-    model_graph: Any
-    graph: Graph
-    keras_model: Any
-    log: str
-    notes: tuple[str, ...]
-
-
 def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None = None) -> Conversion:
-    """Convert a Keras 3 or QKeras model, a ``torch.nn.Module``, or a ``.keras``/``.h5``/``.pt2`` path.
+    """Convert a Keras 3 or QKeras model, a ``torch.nn.Module``, an ONNX or QONNX model, an hls4ml ``ModelGraph``, or
+    a path (``.keras``, ``.h5``, ``.pt2``, ``.onnx``).
 
     ``input_shape`` is a PyTorch module's, without the batch and in its order; the project takes channels last.
 
@@ -68,6 +57,10 @@ def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None 
     from toolkit.zoo import open_model
 
     check_config(config)
+    if is_model_graph(model):
+        return convert_model_graph(model, config)
+    if is_onnx(model):
+        return convert_onnx(model, config, captured)
     keras_model = open_model(model, input_shape)
     check_model(keras_model)
     log = io.StringIO()
@@ -84,7 +77,7 @@ def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None 
         model_graph = build_settled(config, overrides, layers, inputs, outputs, keras_model)
         set_fifo_depths(model_graph, config)
         graph = complete_graph(read_graph(model_graph), layers)
-    return Conversion(model_graph, graph, keras_model, log.getvalue(), (*idle, *moved))
+    return Conversion(model_graph, graph, keras_reference(keras_model), log.getvalue(), (*idle, *moved))
 
 
 def check_model(model: Any) -> None:

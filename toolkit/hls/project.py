@@ -18,6 +18,7 @@ import numpy as np
 
 from toolkit.config import HlsConfig
 from toolkit.errors import DataError, HlsError, StoreError
+from toolkit.hls.conversion import Reference
 from toolkit.hls.graph import load_graph, save_graph
 from toolkit.reading import VECTORS_BYTES, Folder
 from toolkit.records import Array, Graph, HlsProject
@@ -48,7 +49,7 @@ def write_project(
     ``config.test_vectors`` and the model's answers become the test bench's vectors. An earlier project at ``path`` is
     replaced whole or not at all. Raises ``ModelError``, ``ConfigError``, ``HlsError`` or ``StoreError``.
     """
-    from toolkit.hls.convert import TOP, captured, convert
+    from toolkit.hls.convert import captured, convert
 
     final = Path(path)
     check_target(final)
@@ -58,9 +59,9 @@ def write_project(
             log = io.StringIO()
             with captured(log):
                 write_sources(conversion.model_graph, folder, conversion.graph.digest[:8])
-            write_vectors(conversion.keras_model, inputs, config.test_vectors, folder / "tb_data")
+            write_vectors(conversion.reference, inputs, config.test_vectors, folder / "tb_data")
             save_graph(conversion.graph, folder / GRAPH_FOLDER)
-            write_manifest(folder, config, conversion.graph, TOP, conversion.notes)
+            write_manifest(folder, config, conversion.graph, conversion.top, conversion.notes)
             keep_files(final, folder)
     except OSError as error:
         raise StoreError(f"the project cannot be written to {final}: {first_reason(error)}") from error
@@ -93,23 +94,30 @@ def write_sources(model_graph: Any, folder: Path, stamp: str) -> None:
     The test bench prints its results in full; six digits, C++'s default, do not hold an output.
     """
     settings = model_graph.config.config
+    before = dict(settings)  # the graph may be the caller's
     settings["OutputDir"], settings["Stamp"] = str(folder), stamp
-    model_graph.config.backend.writer.write_hls(model_graph)
+    try:
+        model_graph.config.backend.writer.write_hls(model_graph)
+    finally:
+        settings.clear()
+        settings.update(before)
     yaml = folder / "hls4ml_config.yml"
     yaml.write_text(yaml.read_text().replace(str(folder), "."))
     bench = folder / f"{model_graph.config.get_project_name()}_test.cpp"
     bench.write_text(bench.read_text().replace(RESULTS_STREAM, f"{RESULTS_STREAM}\n    fout.precision(17);"))
 
 
-def write_vectors(model: Any, inputs: Any, count: int, folder: Path) -> None:
+def write_vectors(reference: Reference | None, inputs: Any, count: int, folder: Path) -> None:
     """``tb_input_features.dat`` and ``tb_output_predictions.dat``: one line of floats per image."""
     if inputs is None or count == 0:
         return
-    arrays = model_inputs(model, inputs, count)
-    answers = model.predict(arrays if len(arrays) > 1 else arrays[0], verbose=0)
-    outputs = answers if isinstance(answers, list) else [answers]
+    if reference is None:
+        raise DataError("inputs need the model's answers beside them, and this ModelGraph keeps no Keras model")
+    given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    arrays = check_inputs([np.asarray(array)[:count] for array in given], reference.shapes)
+    outputs = reference.answer(arrays)
     write_rows(folder / "tb_input_features.dat", arrays)
-    write_rows(folder / "tb_output_predictions.dat", [np.asarray(array) for array in outputs])
+    write_rows(folder / "tb_output_predictions.dat", outputs)
 
 
 def model_inputs(model: Any, inputs: Any, count: int | None = None) -> list[Array]:
