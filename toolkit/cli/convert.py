@@ -15,13 +15,16 @@ from toolkit.quiet import start_tensorflow
 
 if TYPE_CHECKING:
     from toolkit.config import DatasetConfig, DesignConfig
-    from toolkit.records import HlsProject
+    from toolkit.records import Dataset, HlsProject
 
 
 @app.command()
 def convert(
     model: Annotated[
-        str, typer.Argument(help="A .keras file, QKeras .h5, trained folder or PyTorch state_dict (.pt).")
+        str,
+        typer.Argument(
+            help="A .keras, .h5, .onnx or .pt2 (torch.export) file, a trained folder, or a PyTorch state_dict (.pt)."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder of the HLS project.")],
     design: Annotated[Path | None, typer.Option(help="Take [hls] and [quantization] from this design file.")] = None,
@@ -61,8 +64,10 @@ def convert(
     config = wanted.hls.change(**{key: value for key, value in asked.items() if value is not None})
     named = dataset or calibration
     images = load_dataset(named, data_dir=data_dir) if named else None
-    live = open_torch(Path(model)) if Path(model).suffix in (".pt", ".pth") else open_model(model, images)
+    live = source(model, images)
     quantization = QuantConfig(weight_bits=bits, activation_bits=bits) if bits else wanted.quantization
+    if isinstance(live, Path) and (quantization is not None or design):
+        raise ConfigError(f"{model} is converted as it is: leave out --bits and --design, and give --precision")
     if design and bits is None and is_quantized(live):
         say(f"{model} is quantized already: [quantization] and [qat] of {design} are left out")
     elif quantization is not None:
@@ -81,6 +86,14 @@ def convert(
             print(note)
         print(f"project: {project.path} (digest {project.digest}, {len(project.layers)} layers)")
     return 0
+
+
+def source(model: str, images: Dataset | None) -> Any:
+    """What ``write_project`` takes: a live Keras model, or the path of an ONNX model."""
+    path = Path(model)
+    if path.suffix.lower() == ".onnx":
+        return path
+    return open_torch(path) if path.suffix in (".pt", ".pth") else open_model(model, images)
 
 
 def first_design(path: Path) -> tuple[DesignConfig, DatasetConfig | None]:

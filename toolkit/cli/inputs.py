@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def open_model(model: str, dataset: Dataset | None = None) -> keras.Model:
-    """A live Keras model from a zoo name, a file, or a folder that ``train`` wrote."""
+    """A live Keras model from a zoo name, a file (.keras, .h5, .pt2), or a folder that ``train`` wrote."""
     start_tensorflow()
     from toolkit.training import load_record
-    from toolkit.zoo import build_model, load_model
+    from toolkit.zoo import SUFFIXES, build_model, load_model
 
     path = Path(model)
     if path.is_dir():
         return load_record(path).model
-    if path.suffix in (".keras", ".h5", ".hdf5"):
+    if path.suffix.lower() in SUFFIXES:
         return load_model(path)
     return build_model(model, dataset)
 

@@ -1,6 +1,6 @@
 """The models to start from, and how models come in from files."""
 
-from toolkit.zoo.files import load_model, open_model
+from toolkit.zoo.files import SUFFIXES, load_model, open_model
 from toolkit.zoo.models import MODELS, build_model, zoo_model
 from toolkit.zoo.quantizers import QAffine, is_quantized, precision_of
 from toolkit.zoo.seeds import seeded
@@ -9,6 +9,7 @@ from toolkit.zoo.torch_weights import load_torch_state_dict
 
 __all__ = [
     "MODELS",
+    "SUFFIXES",
     "QAffine",
     "build_model",
     "from_torch",

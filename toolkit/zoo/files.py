@@ -15,8 +15,8 @@ import keras
 from toolkit.errors import ModelError
 from toolkit.zoo.quantizers import custom_objects
 
-SUFFIXES = (".keras", ".h5", ".hdf5")
 TORCH_SUFFIX = ".pt2"
+SUFFIXES = (".keras", ".h5", ".hdf5", TORCH_SUFFIX)
 
 
 def open_model(model: Any, input_shape: Sequence[Any] | None = None) -> Any:

@@ -338,7 +338,7 @@ def permute(b: Builder, a: Mapping[str, Any]) -> Value:
 
 
 @lowers("transpose")
-def transpose(b: Builder, a: Mapping[str, Any]) -> Value:
+def transpose(b: Builder, a: Mapping[str, Any]) -> Any:
     """Two axes of a permutation."""
     dims = list(range(a["self"].rank))
     first, second = int(a["dim0"]), int(a["dim1"])
