@@ -10,6 +10,8 @@ import importlib
 import importlib.metadata
 from typing import Any
 
+from toolkit.quiet import quiet_tensorflow
+
 PUBLIC = {
     "toolkit.config": (
         "AugmentationConfig",
@@ -50,6 +52,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return importlib.metadata.version("toolkit")
     if name in HOME:
+        quiet_tensorflow()
         return getattr(importlib.import_module(HOME[name]), name)
     raise AttributeError(f"module 'toolkit' has no attribute {name!r}")
 

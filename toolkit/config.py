@@ -7,6 +7,7 @@ answered with the nearest known one. ``DesignFile`` is the whole file.
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from collections.abc import Collection
 from contextvars import ContextVar
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from toolkit.devices import part_number
 from toolkit.errors import ConfigError, nearest
 from toolkit.names import check_name
 from toolkit.precision import Precision
@@ -38,6 +40,14 @@ def named(text: str) -> str:
     """Keep a name that can stand in paths, tables and pictures."""
     try:
         return check_name("a name", text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def on_board(text: str) -> str:
+    """The part number of a board, or the text as it is."""
+    try:
+        return part_number(text)
     except ConfigError as error:
         raise ValueError(str(error)) from None
 
@@ -130,6 +140,12 @@ class DatasetConfig(Section):
 
 # What the zoo ships, for whoever must not import Keras to know it; a test holds them together.
 ZOO = ("cifar10_cnn", "conv_bn_relu", "convnet", "separable_cnn")
+
+
+def zoo_names() -> Collection[str]:
+    """Names of the zoo: those registered, once something has loaded it; else those it ships."""
+    loaded = sys.modules.get("toolkit.zoo.models")
+    return ZOO if loaded is None else loaded.MODELS
 
 
 class ModelConfig(Section):
@@ -260,8 +276,8 @@ class HlsConfig(Section):
 
     backend: Literal["Vitis", "Vivado"] = "Vitis"
     """hls4ml backend."""
-    part: str = "xc7z020clg400-1"
-    """FPGA part number; the default is the PYNQ-Z2's."""
+    part: Annotated[str, AfterValidator(on_board)] = "xc7z020clg400-1"
+    """FPGA part number, or a board's name (zcu104, pynq-z2, u250, ...); the default is the PYNQ-Z2's."""
     clock_period_ns: Annotated[float, Field(gt=0, le=1000)] = 10.0
     """Target clock period in ns."""
     io_type: Literal["io_parallel", "io_stream"] = "io_stream"

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.baselines.engines import check_request
 from toolkit.comparison.design import graph_macs
 from toolkit.comparison.report import refuse_foreign
-from toolkit.config import ZOO, BaselineConfig, DesignConfig, DesignFile, EstimateConfig, ModelConfig, TrainConfig
+from toolkit.config import BaselineConfig, DesignConfig, DesignFile, EstimateConfig, ModelConfig, TrainConfig, zoo_names
 from toolkit.data import load_dataset
 from toolkit.data.datasets import DATASETS
 from toolkit.emulation import emulate
@@ -187,12 +186,6 @@ def check_model(model: ModelConfig) -> None:
         choose("model.name", model.name, zoo_names())
     elif not model.path.exists():
         raise ModelError(f"model.path must be a .keras file, a legacy .h5 file or a record's folder, got {model.path}")
-
-
-def zoo_names() -> Collection[str]:
-    """Names of the zoo: those registered, once something has loaded it; else those it ships."""
-    loaded = sys.modules.get("toolkit.zoo.models")
-    return ZOO if loaded is None else loaded.MODELS
 
 
 def check_teacher(section: str, config: TrainConfig, words: tuple[str, ...]) -> None:

@@ -3,23 +3,69 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from toolkit.cli.output import fail
+from toolkit.cli.output import UNCUT, fail
 from toolkit.errors import ToolkitError
-from toolkit.process import ending_in_order
+from toolkit.process import Terminated, ending_in_order
+from toolkit.quiet import quiet_tensorflow
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM, with what is kept and how to go on."""
+
+
+KEPT = "what was finished is kept, the same command continues"
+
+
+class Commands(TyperGroup):
+    """The commands: their summaries uncut, and an interrupt with its message, which typer's own handling would drop."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            told = str(stop) and not isinstance(stop, Terminated)  # a stage that knows better says what is kept
+            raise Interrupted(str(stop) if told else f"{str(stop) or 'interrupted'}; {KEPT}") from None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(UNCUT)) for name, command in self.commands.items()])
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Decide, before any hardware is touched, what a neural network will do on an FPGA.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # in which [hls] and [n, ...] would be taken for markup and vanish
+    context_settings={"max_content_width": 120},
 )
+
+
+def say_version(asked: bool) -> None:
+    """Print the version and leave."""
+    if asked:
+        print(f"toolkit {metadata.version('toolkit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=say_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Decide, before any hardware is touched, what a neural network will do on an FPGA."""
+
 
 # Click's own class, wherever this typer keeps its click.
 UsageError: Any = typer.BadParameter.__bases__[0]
@@ -36,11 +82,28 @@ ModelPath = Annotated[Path, typer.Option("--model", help="A .keras file, a legac
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code; a user's mistake is one message, never a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    """Run the command line and leave with its exit code; a user's mistake is one message, never a traceback.
+
+    SIGTERM is taken as Ctrl-C is. Once the command has ended a signal only hastens the exit.
+    """
+    quiet_tensorflow()
     with ending_in_order() as ending:
-        code = exit_code(arguments)
-    sys.exit(ending.exit_code(code))
+        try:
+            code = exit_code(arguments)
+        except KeyboardInterrupt:  # while the outcome was told
+            code = 130
+    leave(ending.exit_code(code))
+
+
+def leave(code: int) -> None:
+    """End with this exit code, at once if a signal comes meanwhile."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(code))
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has left; nothing is to be flushed at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def exit_code(arguments: Sequence[str] | None = None) -> int:
@@ -50,16 +113,16 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         error.show()
         return 2
-    except (KeyboardInterrupt, typer.Abort):
-        outcome = 130
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as stop:
+        return fail(str(stop) or "interrupted", 130)
     except ToolkitError as error:
         return fail(f"{error_name(error)}: {error}", error.exit_code)
     except MemoryError:
         return fail("not enough memory; use fewer images (--count) or a smaller batch", 2)
     except OSError as error:
         return fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 2)
-    if outcome == 130:  # which newer typers return for Ctrl-C
-        return fail("interrupted; what was finished is kept, the same command continues", 130)
+    if outcome == 130:  # which newer typers return for Ctrl-C before a command runs
+        return fail("interrupted", 130)
     return outcome if isinstance(outcome, int) else 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli.app import AsJson, DataDir, DataName, app
-from toolkit.cli.inputs import open_model
+from toolkit.cli.inputs import check_source, open_model
 from toolkit.cli.output import print_json, show_figures
 
 if TYPE_CHECKING:
@@ -37,9 +37,12 @@ def baseline(
 ) -> int:
     """Measure accuracy, latency and throughput of a float or integer engine."""
     from toolkit.baselines import measure_baseline
+    from toolkit.baselines.engines import check_request
     from toolkit.comparison import compare, write_report
     from toolkit.data import load_dataset
 
+    check_request(engine, precision, provider)
+    check_source(model)
     images = load_dataset(dataset or "mnist5k", data_dir=data_dir)
     record = measure_baseline(
         open_model(model, images),

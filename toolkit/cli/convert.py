@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toolkit.cli.app import AsJson, DataDir, DataName, app
-from toolkit.cli.inputs import open_model, open_torch
+from toolkit.cli.inputs import check_source, open_model, open_torch
 from toolkit.cli.output import print_json, say
 from toolkit.errors import ConfigError
 from toolkit.quiet import start_tensorflow
@@ -45,10 +45,8 @@ def convert(
     from toolkit.config import DesignConfig, QuantConfig
     from toolkit.data import load_dataset
     from toolkit.hls import write_project
-
-    start_tensorflow()
-    from toolkit.training import quantize
-    from toolkit.zoo import is_quantized
+    from toolkit.hls.limits import check_config
+    from toolkit.hls.project import check_target
 
     wanted, calibration = first_design(design) if design else (DesignConfig(quantization=None), None)
     asked = {
@@ -62,10 +60,19 @@ def convert(
         "invalid_reuse_factor": "nearest" if nearest else None,
     }
     config = wanted.hls.change(**{key: value for key, value in asked.items() if value is not None})
+    quantization = QuantConfig(weight_bits=bits, activation_bits=bits) if bits is not None else wanted.quantization
     named = dataset or calibration
+    if bits is not None and named is None:
+        raise ConfigError("quantization needs calibration images; name them with --dataset")
+    check_config(config)
+    check_target(out)
+    check_source(model)
     images = load_dataset(named, data_dir=data_dir) if named else None
+    start_tensorflow()  # only now: what needs no TensorFlow has been said
+    from toolkit.training import quantize
+    from toolkit.zoo import is_quantized
+
     live = source(model, images)
-    quantization = QuantConfig(weight_bits=bits, activation_bits=bits) if bits else wanted.quantization
     if isinstance(live, Path) and (quantization is not None or design):
         raise ConfigError(f"{model} is converted as it is: leave out --bits and --design, and give --precision")
     if design and bits is None and is_quantized(live):

@@ -5,12 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolkit.config import zoo_names
+from toolkit.errors import ModelError, choose
 from toolkit.quiet import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
 
     from toolkit.records import Array, Dataset
+
+
+def check_source(model: str | Path) -> None:
+    """Raise for what is no zoo name, model file or trained folder, before anything heavy is imported."""
+    path = Path(model)
+    if path.is_dir():
+        if not (path / "model.keras").is_file():
+            raise ModelError(f"{path} is not a folder that train wrote: it has no model.keras")
+    elif path.suffix or isinstance(model, Path):
+        if not path.is_file():
+            raise ModelError(f"model file {path} does not exist")
+    else:
+        choose("model", model, zoo_names())
 
 
 def open_model(model: str, dataset: Dataset | None = None) -> keras.Model:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.app import AsJson, DataDir, DataName, app
-from toolkit.cli.inputs import open_model
+from toolkit.cli.inputs import check_source, open_model
 from toolkit.cli.output import print_json, show_figures
 from toolkit.quiet import start_tensorflow
 
@@ -43,15 +43,8 @@ def train(
     """Train a float model, or quantize one and train it aware of the quantization."""
     from toolkit.config import PruneConfig, QuantConfig, TrainConfig
     from toolkit.data import load_dataset
+    from toolkit.store import digest, store_root
 
-    start_tensorflow()
-    from toolkit.training import nonzero_weights, quantize
-    from toolkit.training import train as fit
-
-    images = load_dataset(dataset or "mnist5k", data_dir=data_dir)
-    start = open_model(model, images)
-    if bits is not None:
-        start = quantize(start, QuantConfig(weight_bits=bits, activation_bits=bits), images)
     folder = out or Path("models") / (Path(model).stem + (f"_{bits}bit" if bits else ""))
     config = TrainConfig(
         epochs=epochs,
@@ -59,14 +52,27 @@ def train(
         learning_rate=learning_rate,
         seed=seed,
         jit_compile=jit,
-        teacher=open_model(str(teacher), images) if teacher else None,
         temperature=temperature,
         distillation_weight=distillation_weight,
         prune=None
         if prune is None
         else PruneConfig(sparsity=prune, scope=prune_scope, structure=prune_structure, end_epoch=prune_epochs - 1),
-        checkpoint=folder.with_name(f".{folder.name}.checkpoint"),
+        checkpoint=store_root() / "checkpoints" / digest(str(folder.resolve())),
     )
+    quantization = None if bits is None else QuantConfig(weight_bits=bits, activation_bits=bits)
+    check_source(model)
+    if teacher is not None:
+        check_source(teacher)
+    images = load_dataset(dataset or "mnist5k", data_dir=data_dir)
+    start_tensorflow()  # only now: what needs no TensorFlow has been said
+    from toolkit.training import nonzero_weights, quantize
+    from toolkit.training import train as fit
+
+    start = open_model(model, images)
+    if quantization is not None:
+        start = quantize(start, quantization, images)
+    if teacher is not None:
+        config = config.change(teacher=open_model(str(teacher), images))
     record = fit(start, images, config, name=folder.name, folder=folder)
     if as_json_:
         print_json(record)

@@ -116,12 +116,12 @@ def stored(comparison: Comparison, title: str) -> dict[str, Any]:
 
 
 def load_comparison(path: str | Path) -> Comparison:
-    """Read what :func:`write_report` stored: a ``report.json`` or the folder that holds it.
+    """Read what :func:`write_report` stored: a ``report.json``, the folder that holds it, or that of a run.
 
     Raises ``StoreError`` for a file that is missing, malformed or of a later schema.
     """
-    file = Path(path)
-    content = read_json(file / f"{STEM}.json" if file.is_dir() else file)
+    file = stored_file(path)
+    content = read_json(file)
     if not isinstance(content, dict) or not {"schema", "rows"} <= content.keys():
         raise StoreError(f"{file} holds no stored report: keys schema and rows are needed")
     if content["schema"] > SCHEMA_VERSION:
@@ -133,6 +133,13 @@ def load_comparison(path: str | Path) -> Comparison:
         content.get("environment", {}),
         content.get("facts", {}),
     )
+
+
+def stored_file(path: str | Path) -> Path:
+    """The ``report.json`` that a user means by a file, a report's folder or a run's."""
+    given = Path(path)
+    places = [given / f"{STEM}.json", given / STEM / f"{STEM}.json"] if given.is_dir() else [given]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def report_from(
@@ -169,6 +176,5 @@ def saved_title(sources: Iterable[str | Path]) -> str | None:
     paths = [Path(source) for source in sources]
     if len(paths) != 1:
         return None
-    file = paths[0] / f"{STEM}.json" if paths[0].is_dir() else paths[0]
-    title = read_json(file).get("title")
+    title = read_json(stored_file(paths[0])).get("title")
     return title if isinstance(title, str) else None

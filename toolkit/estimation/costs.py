@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from toolkit.estimation.devices import Device
+from toolkit.devices import Device
 from toolkit.estimation.stages import MATRIX_KINDS, Stage
 from toolkit.records import Figure
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
+from toolkit.devices import RESOURCES, Device, family_of, find_device
 from toolkit.errors import ConfigError
 from toolkit.estimation.area import NOTHING_BETWEEN, Area, FifoArea, area_of, fifo_area
 from toolkit.estimation.assembly import assembled
@@ -41,7 +42,6 @@ from toolkit.estimation.dataflow import (
     simulate,
     unbounded,
 )
-from toolkit.estimation.devices import RESOURCES, Device, family_of, find_device
 from toolkit.estimation.stages import MATRIX_KINDS, UNPRICED, Stage, stages_of
 from toolkit.estimation.tools import Tool, parse_tool
 from toolkit.estimation.weights import Integers, block_bits

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.devices import family_of
 from toolkit.errors import ConfigError, DataError
-from toolkit.estimation.devices import family_of
 from toolkit.estimation.stages import PARAMETER_ACTIVATIONS, TABLE_ACTIVATIONS, Stage
 from toolkit.estimation.tools import Tool, parse_tool
 from toolkit.estimation.weights import Integers, block_bits, weight_facts

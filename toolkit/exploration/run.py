@@ -62,8 +62,7 @@ def sweep(
                 waiting = to_prove(wanted.settings, list(records.values()), retry_failed)
                 records |= prove_points(book, engine, prove, narrator, waiting)
         except KeyboardInterrupt:
-            narrator.tell(interrupted(feed.progress, book))
-            raise
+            raise KeyboardInterrupt(interrupted(feed.progress, book)) from None
     return SweepResult(
         name=wanted.name,
         study=study_name(wanted),

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toolkit.config import HlsConfig
+from toolkit.devices import boards, plain
 from toolkit.errors import ConfigError, ToolNotFound, UnsupportedLayer, nearest
 
 LayerDict = Mapping[str, Any]
@@ -31,7 +32,8 @@ def check_config(config: HlsConfig) -> None:
     """Raise ``ConfigError`` for a part or clock no FPGA has."""
     if not PART.match(config.part):
         raise ConfigError(
-            f'hls.part must be an AMD part number such as xc7z020clg400-1 or xcu250-figd2104-2L-e, got "{config.part}"'
+            "hls.part must be an AMD part number such as xc7z020clg400-1 or a board that toolkit parts lists, "
+            f'got "{config.part}"{nearest(plain(config.part), boards())}'
         )
     if config.clock_period_ns < FASTEST_CLOCK_NS:
         raise ConfigError(f"hls.clock_period_ns must be at least {FASTEST_CLOCK_NS}, got {config.clock_period_ns}")

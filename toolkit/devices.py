@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,63 @@ class Device:
     bram_18k: int
     uram: int
     source: str
-    boards: tuple[str, ...] = ()
+    boards: Mapping[str, str | None] = field(default_factory=dict)  # the part on each; None where a table says less
 
     def available(self, resource: str) -> int:
         """How many of ``lut``, ``ff``, ``dsp``, ``bram_18k`` or ``uram`` the part has."""
         amount: int = getattr(self, resource)
         return amount
+
+
+def part_number(text: str) -> str:
+    """The part number a user means: that of a board, whatever its spelling, else the text itself.
+
+    Raises ``ConfigError`` for a board of a user's own table that does not name its part.
+
+    >>> part_number("zcu104"), part_number("pynq z2"), part_number("U250"), part_number("xc7z020clg400-1")
+    ('xczu7ev-ffvc1156-2-e', 'xc7z020clg400-1', 'xcu250-figd2104-2L-e', 'xc7z020clg400-1')
+    """
+    device, board = boards().get(plain(text), (None, ""))
+    if device is None:
+        return text
+    part = device.boards[board]
+    if part is None:
+        raise ConfigError(f'part "{text}": the {board} carries a {device.name}; give its whole part number')
+    return part
+
+
+def boards() -> dict[str, tuple[Device, str]]:
+    """Every board by its plain spelling, that of an Alveo card also without the word."""
+    named = [(device, board) for device in load_devices().values() for board in device.boards]
+    known = {plain(board).removeprefix("alveo"): (device, board) for device, board in named}
+    return known | {plain(board): (device, board) for device, board in named}
+
+
+def plain(name: str) -> str:
+    """A board's name without case and separators."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def matching(text: str, extra: Path | None = None) -> tuple[Device, ...]:
+    """Devices that have a text in name, family, source or boards; of a whole part number, its device.
+
+    Raises ``ConfigError`` with the nearest names where nothing matches.
+    """
+    devices = load_devices(extra)
+    exact = find_device(part_number(text), extra)
+    words = plain(text)
+    found = [
+        device
+        for device in devices.values()
+        if any(words in plain(name) for name in (device.name, device.family, device.source, *device.boards))
+    ]
+    if found or exact is not None:
+        return tuple(found) or ((exact,) if exact is not None else ())
+    known = [*devices, *(board.lower() for device in devices.values() for board in device.boards)]
+    raise ConfigError(
+        f'no part or board matches "{text}"{nearest(text.lower(), known)}; "toolkit parts" lists all, and a TOML file '
+        "named in TOOLKIT_DEVICES adds more"
+    )
 
 
 def find_device(part: str, extra: Path | None = None) -> Device | None:
@@ -90,9 +142,18 @@ def read_device(name: str, entry: Mapping[str, Any], path: Path) -> Device:
         name=name.lower(),
         family=entry["family"],
         source=entry["source"],
-        boards=tuple(entry.get("boards", ())),
+        boards=boards_of(name, entry.get("boards", {}), path),
         **amounts,
     )
+
+
+def boards_of(name: str, entry: Any, path: Path) -> dict[str, str | None]:
+    """Boards with their parts, or a list of boards alone."""
+    if isinstance(entry, list):
+        return dict.fromkeys(map(str, entry))
+    if isinstance(entry, dict):
+        return {str(board): str(part) for board, part in entry.items()}
+    raise ConfigError(f"boards of device [{name}] in {path} must be a table of board = part, got {entry!r}")
 
 
 # Families by the start of a part number, for parts that no table holds.

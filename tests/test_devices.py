@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.devices import family_of, find_device, load_devices, require_device
 from toolkit.errors import ConfigError
-from toolkit.estimation.devices import family_of, find_device, load_devices, require_device
 from toolkit.estimation.tools import parse_tool
 
 
