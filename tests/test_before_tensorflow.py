@@ -1,4 +1,4 @@
-"""What needs no TensorFlow is done without it: mistakes are told before it is imported, stored things read without it."""
+"""What needs no TensorFlow is done without it: mistakes are told before, stored things are read without."""
 
 from __future__ import annotations
 
