@@ -138,9 +138,9 @@ def check_inputs(arrays: Sequence[Array], shapes: Sequence[tuple[int, ...]]) -> 
         if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
             raise DataError(f"inputs must be numbers, got an array of {array.dtype}")
         if array.shape[1:] != shape:
-            raise DataError(
-                f"inputs must have shape {['n', *shape]}, got {list(array.shape)}{channels_hint(array, shape)}"
-            )
+            expected = ", ".join(map(str, ("n", *shape)))
+            hint = channels_hint(array, shape)
+            raise DataError(f"inputs must have shape [{expected}], got {list(array.shape)}{hint}")
         if not np.isfinite(array).all():
             raise DataError("inputs must be finite, got NaN or infinity")
     if len({len(array) for array in arrays}) > 1:
