@@ -199,6 +199,7 @@ class HlsProject:
     graph: Graph
     top: str  # name of the top C++ function and of firmware/<top>.cpp
     notes: tuple[str, ...] = ()  # recorded choices, such as a reuse factor moved to a valid neighbour
+    findings: tuple[Finding, ...] = ()  # what only the conversion saw; lint has them among its own
 
     def __post_init__(self) -> None:
         check_identifier(f"the top function of {self.path}", self.top, HlsError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -10,8 +12,11 @@ from qkeras import QActivation, QConv2D, QDense, quantized_bits, quantized_relu
 from tests.hls.small_models import K, conv_model, dense_model, float_model, weights
 from toolkit.config import HlsConfig, LayerHlsConfig
 from toolkit.errors import ConfigError, HlsError, ModelError, UnsupportedLayer
+from toolkit.hls.asked import not_taken
 from toolkit.hls.convert import convert
 from toolkit.hls.graph import load_graph, save_graph
+from toolkit.hls.lint import lint
+from toolkit.hls.project import load_project, write_project
 from toolkit.precision import Precision
 
 
@@ -127,16 +132,60 @@ def test_mistakes_in_layers_name_the_nearest(layers: dict, message: str) -> None
         convert(conv_model(), HlsConfig(layers=layers))
 
 
-def test_settings_of_a_layer_that_is_not_built_are_told() -> None:
-    """hls4ml 1.3.0 renames layers called i, n, p, u or t; dropout is nothing in hardware."""
+def test_settings_that_are_not_found_again_are_told() -> None:
+    """Dropout is nothing in hardware, the first quantizer is part of the input, a relu has no table."""
+    model = dense_model()
+    layers = {
+        "features_quantizer": LayerHlsConfig(reuse_factor=2),
+        "hidden": LayerHlsConfig(reuse_factor=2, precision={"result": "ap_fixed<9,3>"}),
+        "hidden_relu": LayerHlsConfig(table_size=64),
+    }
+    config = HlsConfig(layers=layers)
+    conversion = convert(model, config)
+    told = {(finding.layer, finding.reason.split(" ")[0]) for finding in not_taken(config, conversion.graph)}
+    assert told == {("features_quantizer", "no"), ("hidden_relu", "table_size")}
+    assert any(note.startswith("hls.layers.hidden_relu: table_size = 64 was asked for") for note in conversion.notes)
+    assert {finding.rule for finding in lint(conversion.graph, config)} >= {"setting-not-taken"}
+
+
+def test_types_with_a_default_of_their_own_are_taken() -> None:
+    """hls4ml overlooks them in ``Precision``: tables of functions and of softmax."""
     start = keras.Input((4,))
-    model = keras.Model(start, keras.layers.Dropout(0.5, name="off")(keras.layers.Dense(3, name="p")(start)))
-    layers = {"p": LayerHlsConfig(reuse_factor=2), "off": LayerHlsConfig(reuse_factor=2)}
-    notes = convert(model, HlsConfig(precision="ap_fixed<12,4>", layers=layers)).notes
-    assert notes == (
-        'hls.layers.p: no layer of the design, without effect (did you mean "p_0"?)',
-        "hls.layers.off: no layer of the design, without effect",
-    )
+    x = K.Activation("tanh", name="bend")(K.Dense(3, name="dense")(start))
+    model = keras.Model(start, K.Softmax(name="chances")(x))
+    layers = {
+        "bend": LayerHlsConfig(table_size=512, precision={"table": "ap_fixed<9,2>"}),
+        "chances": LayerHlsConfig(
+            table_size=256, precision={"exp_table": "ap_fixed<20,3>", "inv_table": "ap_fixed<19,2>"}
+        ),
+    }
+    config = HlsConfig(precision="ap_fixed<12,4>", layers=layers)
+    graph = convert(model, config).graph
+    assert not [*not_taken(config, graph)]
+    assert graph.layer("bend").types["table_t"] == "ap_fixed<9,2>"
+    types = graph.layer("chances").types
+    assert (types["exp_table_t"], types["inv_table_t"]) == ("ap_fixed<20,3>", "ap_fixed<19,2>")
+
+
+def test_weights_outside_their_type_are_a_finding_with_the_bits_needed(tmp_path: Path) -> None:
+    start = keras.Input((2,))
+    model = keras.Model(start, K.Dense(2, name="d")(start))
+    model.layers[-1].set_weights([np.array([[40.0, 1.0], [-3.0, 0.5]]), np.zeros(2)])
+    project = write_project(model, HlsConfig(precision="ap_fixed<16,6>"), tmp_path / "p")
+    (finding,) = [finding for finding in lint(load_project(project.path)) if finding.rule == "weight-outside-type"]
+    assert (finding.severity, finding.layer) == ("error", "d")
+    assert "40 becomes -24" in finding.reason and "7 integer bits" in finding.remedy
+    wider = HlsConfig(precision="ap_fixed<16,7>")
+    assert not convert(model, wider).findings
+
+
+def test_hard_sigmoid_is_keras_own() -> None:
+    """Keras 3 has slope 1/6, hls4ml 0.2."""
+    start = keras.Input((3,))
+    graph = convert(
+        keras.Model(start, K.Activation("hard_sigmoid", name="h")(start)), HlsConfig(precision="ap_fixed<16,6>")
+    ).graph
+    assert graph.layer("h").attributes["slope"] == pytest.approx(1 / 6)
 
 
 def test_a_reuse_factor_that_would_be_moved_is_an_error_with_neighbours() -> None:
@@ -212,9 +261,9 @@ def test_what_is_no_model_is_refused() -> None:
 
 
 def test_hls4mls_own_complaint_is_passed_on() -> None:
-    i = keras.Input((4,), name="input")
-    with pytest.raises(HlsError, match="reserved"):
-        convert(keras.Model(i, K.Dense(2)(i)), HlsConfig(precision="ap_fixed<16,6>"))
+    i = keras.Input((4,))
+    with pytest.raises(HlsError, match="Circular dependency"):
+        convert(keras.Model(i, K.Dense(4)(i) + i), HlsConfig(precision="ap_fixed<16,6>"))
 
 
 def test_ours_step_aside_when_hls4ml_has_its_own_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,10 +273,20 @@ def test_ours_step_aside_when_hls4ml_has_its_own_handlers(monkeypatch: pytest.Mo
         return ()
 
     monkeypatch.setitem(handlers.registry, "QDense", theirs)
-    assert handlers.register() == ("QDense",)
-    assert handlers.registry["QDense"] is theirs
-    monkeypatch.undo()
-    handlers.register()
+    with handlers.registered() as known:
+        assert known == ("QDense",)
+        assert handlers.registry["QDense"] is theirs
+
+
+def test_hls4mls_registry_is_as_before_after_a_conversion() -> None:
+    from toolkit.hls import handlers
+
+    before = dict(handlers.registry)
+    convert(dense_model(), HlsConfig())
+    with pytest.raises(RuntimeError), handlers.registered():
+        assert handlers.registry["QDense"] is handlers.HANDLERS["QDense"]
+        raise RuntimeError
+    assert handlers.registry == before
 
 
 @pytest.mark.parametrize("name", ["QBatchNormalization", "QConv2DBatchnorm"])

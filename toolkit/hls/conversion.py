@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.records import Array, Graph
+from toolkit.records import Array, Finding, Graph
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Conversion:
 
     ``model_graph`` is hls4ml's ``ModelGraph``, not written; ``graph`` the same as records; ``reference`` the network
     itself, ``None`` for a bare ``ModelGraph``; ``log`` what hls4ml printed; ``notes`` choices worth recording, such
-    as a reuse factor moved.
+    as a reuse factor moved; ``findings`` what only the float weights show.
     """
 
     model_graph: Any
@@ -38,6 +38,7 @@ class Conversion:
     reference: Reference | None
     log: str
     notes: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def top(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,15 +20,16 @@ import numpy as np
 
 from toolkit.config import HlsConfig, LayerHlsConfig, parts_of
 from toolkit.errors import ConfigError, HlsError, ModelError, ToolkitError, UnsupportedLayer, nearest
-from toolkit.hls import reuse
+from toolkit.hls import names, reuse, softmax
+from toolkit.hls.asked import not_taken
 from toolkit.hls.conversion import Conversion, keras_reference
-from toolkit.hls.graph import check_fifo_names, fifo_depth, graph_digest, read_graph
+from toolkit.hls.graph import check_fifo_names, fifo_depth, graph_digest, read_graph, spell
 from toolkit.hls.limits import check_config, check_layers, check_packages, check_settings
 from toolkit.hls.model_graphs import convert_model_graph, is_model_graph
 from toolkit.hls.onnx_models import convert_onnx, is_onnx
 from toolkit.hls.settle import PLACEHOLDER, Pending, pending_types, settle_types
-from toolkit.precision import Precision
-from toolkit.records import Graph, Weight
+from toolkit.precision import Overflow, Precision
+from toolkit.records import Finding, Graph, Weight
 
 TOP = "myproject"  # name of the top C++ function, hls4ml's default
 
@@ -70,14 +72,19 @@ def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None 
         check_layers(layers, config.io_type)
         if config.io_type == "io_stream":
             layers = repack_flattened(layers, outputs)
-        overrides, idle = layer_overrides(config, layers, keras_model)
+        overrides = layer_overrides(config, layers, keras_model)
         layers, moved = choose_reuse_factors(config, overrides, layers)
         check_packages(layers)
         check_precision(config, overrides, layers)
-        model_graph = build_settled(config, overrides, layers, inputs, outputs, keras_model)
-        set_fifo_depths(model_graph, config)
-        graph = complete_graph(read_graph(model_graph), layers)
-    return Conversion(model_graph, graph, keras_reference(keras_model), log.getvalue(), (*idle, *moved))
+        cpp = names.cpp_names(layers)
+        model_graph = build_settled(config, overrides, layers, inputs, outputs, cpp)
+        set_fifo_depths(model_graph, config, cpp)
+        graph = complete_graph(names.with_own_names(read_graph(model_graph), cpp), layers)
+        names.check_ports(graph)
+    untaken = [f"hls.layers.{finding.layer}: {finding.reason}" for finding in not_taken(config, graph)]
+    notes = (*untaken, *moved, *names.naming_notes(cpp))
+    findings = tuple(weights_outside(model_graph, cpp))
+    return Conversion(model_graph, graph, keras_reference(keras_model), log.getvalue(), notes, findings=findings)
 
 
 def check_model(model: Any) -> None:
@@ -129,26 +136,33 @@ def parse(model: Any) -> tuple[list[LayerDict], list[str], list[str]]:
 
     from toolkit.hls import handlers
 
-    handlers.register()
-    known = {*v3_handlers, *v2_handlers}
-    unknown = [
-        f"{layer.name} ({type(layer).__name__})"
-        for layer in model.layers
-        if not {f"{type(layer).__module__}.{type(layer).__name__}", type(layer).__name__} & known
-    ]
-    if unknown:
-        raise UnsupportedLayer(f"hls4ml has no counterpart for these layers: {', '.join(unknown)}")
-    check_settings(model)
-    layers, inputs, outputs, _ = parse_keras_v3_model(model, allow_da_fallback=False, allow_v2_fallback=True)
-    return layers, inputs, outputs
+    with handlers.registered():
+        known = {*v3_handlers, *v2_handlers}
+        unknown = [
+            f"{layer.name} ({type(layer).__name__})"
+            for layer in model.layers
+            if not {f"{type(layer).__module__}.{type(layer).__name__}", type(layer).__name__} & known
+        ]
+        if unknown:
+            raise UnsupportedLayer(f"hls4ml has no counterpart for these layers: {', '.join(unknown)}")
+        check_settings(model)
+        layers, inputs, outputs, _ = parse_keras_v3_model(model, allow_da_fallback=False, allow_v2_fallback=True)
+    own = names.own_names(layers, (layer.name for layer in model.layers))
+    return layers, [own.get(name, name) for name in inputs], [own.get(name, name) for name in outputs]
 
 
 def prepare(layers: list[LayerDict], outputs: list[str], model: Any) -> tuple[list[LayerDict], list[str]]:
     """Drop layers that do nothing at inference, note Keras' names, give inputs their quantizers' types."""
-    sources = {tensor.name: layer.name for layer in model.layers for tensor in output_tensors(layer)}
+    sources = {
+        tensor.name: (layer.name, tuple(tensor.shape[1:])) for layer in model.layers for tensor in output_tensors(layer)
+    }
     for layer in layers:
-        layer["keras_layer"] = sources.get(layer["output_keras_tensor_names"][0])
+        tensor = sources.get(layer["output_keras_tensor_names"][0])
+        layer["keras_layer"] = tensor[0] if tensor else None
         plain_relu(layer)
+        hard_sigmoid_of_keras(layer)
+        if layer["class_name"] == "Softmax" and tensor:
+            softmax_slices(layer, tensor[1])
     layers, outputs = drop_identities(layers, outputs)
     for layer in layers:
         if layer["class_name"] == "InputLayer":
@@ -165,6 +179,23 @@ def plain_relu(layer: LayerDict) -> None:
     """hls4ml reads ``ReLU`` as a threshold of zero; its own relu is the same and smaller."""
     if layer["class_name"] == "ThresholdedReLU" and layer.get("activ_param") == 0:
         layer.update(class_name="Activation", activation="relu")
+
+
+def hard_sigmoid_of_keras(layer: LayerDict) -> None:
+    """Keras 3 has a slope of 1/6, hls4ml that of Keras 2, 0.2."""
+    if layer["class_name"] == "HardActivation" and "slope" not in layer:
+        layer |= {"slope": 1 / 6, "shift": 0.5}
+
+
+def softmax_slices(layer: LayerDict, shape: tuple[int, ...]) -> None:
+    """How many slices a softmax normalizes: hls4ml's handler of ``Activation("softmax")`` takes it all as one."""
+    axis = int(layer.get("axis", -1))
+    place = (axis - 1 if axis > 0 else axis) % len(shape)  # Keras counts the batch
+    layer |= {
+        "n_outer": math.prod(shape[:place]),
+        "n_slice": shape[place],
+        "n_inner": math.prod(shape[place + 1 :]),
+    }
 
 
 def drop_identities(layers: list[LayerDict], outputs: list[str]) -> tuple[list[LayerDict], list[str]]:
@@ -235,23 +266,19 @@ def is_cast(layer: LayerDict) -> bool:
     return "activation_type" in layer and layer.get("activation") in ("linear", "relu")
 
 
-def layer_overrides(
-    config: HlsConfig, layers: list[LayerDict], model: Any
-) -> tuple[dict[str, LayerHlsConfig], list[str]]:
-    """``config.layers`` by hls4ml layer name, and a note for each that reaches none.
+def layer_overrides(config: HlsConfig, layers: list[LayerDict], model: Any) -> dict[str, LayerHlsConfig]:
+    """``config.layers`` by layer name.
 
-    Raises ``ConfigError`` with the nearest name for one that the model does not have either.
+    Raises ``ConfigError`` with the nearest name for one that the model does not have.
     """
-    names = {layer["name"] for layer in layers}
-    known = sorted(names | {layer.name for layer in model.layers})
-    idle = [name for name in config.layers if not names & {*parts_of(name)}]
-    for name in idle:
-        if name not in known:
+    built = {layer["name"] for layer in layers}
+    known = sorted(built | {layer.name for layer in model.layers})
+    for name in config.layers:
+        if name not in known and not built & {*parts_of(name)}:
             raise ConfigError(
                 f'hls.layers: "{name}" is not a layer{nearest(name, known)}; layers are {", ".join(known)}'
             )
-    notes = [f"hls.layers.{name}: no layer of the design, without effect{nearest(name, names)}" for name in idle]
-    return config.of_layers(names), notes
+    return config.of_layers(built)
 
 
 def choose_reuse_factors(
@@ -314,15 +341,15 @@ def build_settled(
     layers: list[LayerDict],
     inputs: Sequence[str],
     outputs: Sequence[str],
-    model: Any,
+    cpp: Mapping[str, str],
 ) -> Any:
     """Build hls4ml's graph, again with the types it does not infer until none is left open."""
     settled: dict[str, dict[str, str]] = {}
     waiting = pending_types(layers, outputs)
     while True:
         hls_config = hls4ml_config(config, overrides, layers, waiting, settled)
-        graph = build(config, hls_config, layers, inputs, outputs, model)
-        found = settle_types(graph, waiting, settled, layers)
+        graph = build(config, hls_config, layers, inputs, outputs, cpp)
+        found = settle_types(graph, waiting, settled, layers, cpp)
         if not found:
             return graph
         settled |= found
@@ -334,9 +361,9 @@ def build(
     layers: list[LayerDict],
     inputs: Sequence[str],
     outputs: Sequence[str],
-    model: Any,
+    cpp: Mapping[str, str],
 ) -> Any:
-    """One run of hls4ml's converter and optimizer."""
+    """One run of hls4ml's converter and optimizer, under names that C++ takes."""
     from hls4ml.model import ModelGraph
     from hls4ml.utils.config import create_config
 
@@ -348,27 +375,35 @@ def build(
         clock_period=config.clock_period_ns,
         io_type=config.io_type,
     )
+    hls_config = hls_config | {"LayerName": {cpp[name]: keys for name, keys in hls_config["LayerName"].items()}}
     settings |= {"InputData": None, "OutputPredictions": None, "HLSConfig": hls_config}
     settings["HLSConfig"]["Model"]["BitExact"] = False
-    return ModelGraph.from_layer_list(settings, [copy_layer(layer) for layer in layers], list(inputs), list(outputs))
+    copies = [copy_layer(layer, cpp) for layer in layers]
+    return ModelGraph.from_layer_list(settings, copies, [cpp[name] for name in inputs], [cpp[name] for name in outputs])
 
 
-def set_fifo_depths(model_graph: Any, config: HlsConfig) -> None:
+def set_fifo_depths(model_graph: Any, config: HlsConfig, cpp: Mapping[str, str]) -> None:
     """Give FIFOs between layers the depths of ``config``; hls4ml writes them as ``#pragma HLS STREAM``.
 
     Raises ``ConfigError`` with the nearest name for a FIFO that does not exist.
     """
     ports = {*model_graph.inputs, *model_graph.outputs}
     variables = {name: variable for node in model_graph.get_layers() for name, variable in node.variables.items()}
-    fifos = {name: variable for name, variable in variables.items() if name not in ports and fifo_depth(variable)}
+    own = {name: key for key, name in cpp.items()}
+    fifos = {
+        own.get(name, name): variable
+        for name, variable in variables.items()
+        if name not in ports and fifo_depth(variable)
+    }
     check_fifo_names(config.fifo_depths, fifos)
     for name, depth in config.fifo_depths.items():
         fifos[name].pragma = ("stream", depth)
 
 
-def copy_layer(layer: LayerDict) -> LayerDict:
+def copy_layer(layer: LayerDict, cpp: Mapping[str, str]) -> LayerDict:
     """A layer dictionary whose lists hls4ml may change: it renames inputs in place when it clones streams."""
-    return {name: list(value) if isinstance(value, list) else value for name, value in layer.items()}
+    copied = {name: list(value) if isinstance(value, list) else value for name, value in layer.items()}
+    return copied | {"name": cpp[layer["name"]], "inputs": [cpp[name] for name in layer["inputs"]]}
 
 
 def check_precision(config: HlsConfig, overrides: Mapping[str, LayerHlsConfig], layers: list[LayerDict]) -> None:
@@ -392,7 +427,7 @@ def hls4ml_config(
     settled: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """hls4ml's configuration, one entry per layer. Raises ``ConfigError`` naming types that nothing decides."""
-    names, undecided = {}, []
+    by_name, undecided = {}, []
     for layer in layers:
         override = overrides.get(layer["name"], LayerHlsConfig())
         types, open_types = layer_types(config, override, layer)
@@ -400,7 +435,13 @@ def hls4ml_config(
         for name in waiting.get(layer["name"], Pending(())).types:
             if types.get(name) == "auto":
                 types[name] = settled.get(layer["name"], {}).get(name, PLACEHOLDER)
-        names[layer["name"]] = layer_settings(config, override, layer) | {"Precision": types}
+        settings = layer_settings(config, override, layer)
+        # A type with a default of its own keeps it, whatever Precision says, unless it is an attribute.
+        defaults = default_types(config.backend, layer)
+        settings |= {f"{name}_t": types[name] for name in types_named(override) if defaults[name] != "auto"}
+        if layer["class_name"] == "Softmax":
+            settings |= softmax_settings(override, layer, settled.get(layer["name"], {}).get("logits"))
+        by_name[layer["name"]] = settings | {"Precision": types}
     if undecided:
         first = undecided[0].rsplit(".", 1)[0]
         shown = ", ".join(undecided[:6]) + (f" and {len(undecided) - 6} more" if len(undecided) > 6 else "")
@@ -415,7 +456,7 @@ def hls4ml_config(
         "BramFactor": 1_000_000_000,
         "TraceOutput": False,
     }
-    return {"Model": model, "LayerName": names}
+    return {"Model": model, "LayerName": by_name}
 
 
 def layer_settings(config: HlsConfig, override: LayerHlsConfig, layer: LayerDict) -> dict[str, Any]:
@@ -432,6 +473,33 @@ def layer_settings(config: HlsConfig, override: LayerHlsConfig, layer: LayerDict
     if override.implementation:
         settings |= implementation(layer, override.implementation, config.backend)
     return settings
+
+
+def softmax_settings(override: LayerHlsConfig, layer: LayerDict, logits: str | None) -> dict[str, Any]:
+    """Entries and types of a softmax's tables, once the type it reads is known.
+
+    Types are given as attributes, like every type with a default of its own.
+    """
+    softmax.check_size(layer["name"], override.table_size)
+    named = {name: bare(text) for name, text in types_named(override).items() if name not in ("result", "table")}
+    if isinstance(override.precision, str):
+        named["accum"] = bare(override.precision)
+    sizes: dict[str, Any] = {}
+    if logits is not None and (override.implementation or "stable").lower() == "stable":
+        classes = int(layer["n_slice"])
+        tables = softmax.stable_tables(Precision.parse(logits), classes, override.table_size, named)
+        sizes = {"TableSize": tables.exp_size, "ExpTableSize": tables.exp_size, "InvTableSize": tables.inv_size}
+        named = dict(tables.types)
+    elif logits is not None and (override.implementation or "").lower() == "latency":
+        inverse = Precision.parse(named.get("inv_inp", softmax.HLS4ML_TYPE))
+        exp_size, inv_size = softmax.latency_sizes(Precision.parse(logits), override.table_size, inverse)
+        sizes = {"TableSize": exp_size, "ExpTableSize": exp_size, "InvTableSize": inv_size}
+    return sizes | {f"{name}_t": text for name, text in named.items()}
+
+
+def types_named(override: LayerHlsConfig) -> dict[str, str]:
+    """The types a user named one by one for a layer."""
+    return dict(override.precision) if isinstance(override.precision, dict) else {}
 
 
 def check_parallelization(layer: LayerDict, factor: int) -> None:
@@ -558,14 +626,52 @@ def bare(text: str) -> str:
     return str(Precision.parse(text))
 
 
+def weights_outside(model_graph: Any, cpp: Mapping[str, str]) -> Iterator[Finding]:
+    """Weights, biases and scales that their type does not hold, with the integer bits that would."""
+    own = {name: key for key, name in cpp.items()}
+    for node in model_graph.get_layers():
+        for name, variable in node.weights.items():
+            precision = Precision.parse(spell(variable.type.precision, node.name, name))
+            values = np.asarray(variable.data, np.float64)
+            outside = (values > precision.maximum + precision.lsb) | (values < precision.minimum - precision.lsb)
+            if outside.any():
+                yield weight_outside(own.get(node.name, node.name), name, precision, values, int(outside.sum()))
+
+
+def weight_outside(layer: str, name: str, precision: Precision, values: Any, count: int) -> Finding:
+    wraps = precision.overflow is Overflow.WRAP
+    worst = values.ravel()[np.abs(values).argmax()]
+    bits = integer_bits_of(float(values.min()), float(values.max()))
+    reason = (
+        f"{count} of {values.size} values of {name} are outside {precision}, which holds {precision.minimum:g} to "
+        f"{precision.maximum:g}: {worst:g} {'becomes' if wraps else 'is cut to'} {precision.quantize(worst).item():g}"
+    )
+    remedy = f"give hls.layers.{layer}.precision.{name} {bits} integer bits, or train with smaller weights"
+    return Finding("error" if wraps else "warning", layer, "weight-outside-type", reason, remedy)
+
+
+def integer_bits_of(low: float, high: float) -> int:
+    """Integer bits, sign included, of a signed type that holds both ends.
+
+    >>> integer_bits_of(-8, 7.5), integer_bits_of(0, 8)
+    (4, 5)
+    """
+    above = math.floor(math.log2(high)) + 1 if high > 0 else -64
+    below = math.ceil(math.log2(-low)) if low < 0 else -64
+    return 1 + max(above, below)
+
+
 def complete_graph(graph: Graph, layers: list[LayerDict]) -> Graph:
     """Add to a graph what hls4ml's nodes do not say: Keras' names, and weights turned into logic."""
-    names = keras_names(graph, layers)
+    sources = keras_names(graph, layers)
     weights = logic_weights(layers)
     completed = tuple(
         replace(
             layer,
-            attributes={**layer.attributes, **({"keras_layer": names[layer.name]} if names.get(layer.name) else {})},
+            attributes={
+                **layer.attributes,
+                **({"keras_layer": sources[layer.name]} if sources.get(layer.name) else {}),
+            },
             weights={**weights.get(layer.name, {}), **layer.weights},
         )
         for layer in graph.layers
@@ -581,11 +687,11 @@ def keras_names(graph: Graph, layers: list[LayerDict]) -> dict[str, str | None]:
     inserted (clones, padding, repacking) have none.
     """
     kept = {layer.name for layer in graph.layers}
-    names: dict[str, str | None] = {layer["name"]: layer["keras_layer"] for layer in layers}
+    found: dict[str, str | None] = {layer["name"]: layer["keras_layer"] for layer in layers}
     for layer in layers:
         if layer["name"] not in kept and layer["inputs"]:
-            names[layer["inputs"][0]] = layer["keras_layer"]
-    return names
+            found[layer["inputs"][0]] = layer["keras_layer"]
+    return found
 
 
 def logic_weights(layers: list[LayerDict]) -> dict[str, dict[str, Weight]]:

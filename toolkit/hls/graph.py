@@ -55,6 +55,7 @@ SKIPPED_ATTRIBUTES = frozenset(
         "chosen_strategy",
         "chosen_reuse_factor",
         "input_type",
+        "n_slice",
     }
 )
 

@@ -5,14 +5,15 @@ values exactly (the quantizer's own type where the scale is 1), so binary, terna
 power-of-two-scaled weights need no layer of their own. Activations carry their quantizer's type with
 QKeras' rounding (half to even) and saturation.
 
-Importing this module imports hls4ml; :func:`register` puts the handlers in hls4ml's registry, except
-for layers that hls4ml already knows: a release with its own handlers wins.
+Importing this module imports hls4ml; :func:`registered` puts the handlers in hls4ml's registry while a
+model is parsed, except for layers that hls4ml already knows: a release with its own handlers wins.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import hls4ml
@@ -69,19 +70,23 @@ def hls_precision(precision: Precision) -> FixedPrecisionType:
     )
 
 
-def register() -> tuple[str, ...]:
-    """Put our handlers where hls4ml has none; returns the layers it already knew.
+@contextmanager
+def registered() -> Iterator[tuple[str, ...]]:
+    """Put our handlers where hls4ml has none, for as long as the block lasts; the layers hls4ml knew itself.
 
     hls4ml 1.3.0 has a handler for Keras' separable convolutions that fails on every one of them
     (it looks for a ``kernel``); there, ours takes its place.
     """
-    known = tuple(name for name in HANDLERS if name in registry and not isinstance(registry[name], QKerasHandler))
-    for name, handler in HANDLERS.items():
-        if name not in known:
-            registry[name] = handler
+    before = dict(registry)
+    known = tuple(name for name in HANDLERS if name in registry)
+    registry.update({name: handler for name, handler in HANDLERS.items() if name not in known})
     if hls4ml.__version__ == "1.3.0":
         registry.update(dict.fromkeys(FAILING, HANDLERS["QSeparableConv2D"]))
-    return known
+    try:
+        yield known
+    finally:
+        registry.clear()
+        registry.update(before)
 
 
 class QKerasHandler(KerasV3LayerHandler):  # type: ignore[misc]

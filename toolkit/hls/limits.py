@@ -59,6 +59,7 @@ def check_layers(layers: Sequence[LayerDict], io_type: str) -> None:
     found = [(str(layer["name"]), wrong_pooling(layer, stream)) for layer in layers if "Pooling" in layer["class_name"]]
     found += [(layer["name"], wrong_window(layer, stream)) for layer in layers if "Conv" in layer["class_name"]]
     found += [(layer["name"], unknown_function(layer, stream)) for layer in layers]
+    found += [(layer["name"], wrong_axis(layer, stream)) for layer in layers if layer["class_name"] == "Softmax"]
     found += [(layer["name"], wrong_order(layer, stream)) for layer in layers if layer["class_name"] == "Transpose"]
     raise_found([*found, *mixed_depthwise(layers)])
 
@@ -135,6 +136,13 @@ def wrong_window(layer: LayerDict, stream: bool) -> str | None:
             f"hls4ml 1.3.0 ignores the vertical stride of a kernel of one row in io_stream, got kernel {kernel} "
             f"with strides {strides}; use io_parallel, or a kernel of more rows"
         )
+    return None
+
+
+def wrong_axis(layer: LayerDict, stream: bool) -> str | None:
+    """A softmax over another axis than the last: ``nnet_activation_stream.h`` normalizes each packet."""
+    if stream and layer.get("n_inner", 1) != 1:
+        return "softmax over another axis than the last is not computed in io_stream; use io_parallel or a Permute"
     return None
 
 

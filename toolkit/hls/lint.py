@@ -16,7 +16,8 @@ import numpy as np
 
 from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError
-from toolkit.hls import reuse
+from toolkit.hls import reuse, softmax
+from toolkit.hls.asked import not_taken
 from toolkit.hls.limits import wrong_pooling, wrong_window
 from toolkit.hls.reuse import MATRIX_KINDS, matrix_size
 from toolkit.precision import Overflow, Precision
@@ -26,6 +27,7 @@ UNROLL_LIMIT = 4096  # elements of an array that Vivado and Vitis HLS still part
 DEFAULT_PRECISION = "ap_fixed<16,6>"  # hls4ml's, which truncates and wraps
 FOLDED_INPUT_BITS = 32  # widest softmax input whose table Vitis HLS turns into a ROM (seen: 16 yes, 36 to 43 no)
 UNFOLDED_CYCLES = 1045
+LARGE_SOFTMAX_TABLE = 1 << 13  # entries: 9 BRAM18K a reader
 FAST_CLOCK_NS = {"xc7": 4.0, "other": 2.5}  # shorter periods are rarely met by HLS designs on these parts
 SLOW_CLOCK_NS = 40.0
 WASTED_BRAM_18K = 4  # fewer blocks wasted in FIFOs are not worth a finding
@@ -66,12 +68,13 @@ def lint(
     estimate of the same design (with FIFO simulation for the findings on FIFOs).
     """
     graph = subject.graph if isinstance(subject, HlsProject) else subject
+    converted = subject.findings if isinstance(subject, HlsProject) else ()
     chosen = config or (subject.config if isinstance(subject, HlsProject) else None)
     if chosen is None:
         raise ConfigError("lint of a graph needs the HlsConfig it was converted with; a project carries its own")
     values, sums = value_ranges(graph, ranges or {})
     design = Design(graph, chosen, values, sums, tuple(profile or ()), estimate, given=bool(ranges))
-    found = [finding for rule in RULES for finding in rule(design)]
+    found = [*converted, *(finding for rule in RULES for finding in rule(design))]
     order = {severity: position for position, severity in enumerate(get_args(Severity))}
     return tuple(sorted(found, key=lambda finding: order[finding.severity]))
 
@@ -244,6 +247,11 @@ def needed_bits(values: Array, precision: Precision) -> int:
     return max(max(high, -low - 1, 0).bit_length() + sign, 1)
 
 
+def settings_not_taken(design: Design) -> Iterator[Finding]:
+    """Settings named for a layer that the graph does not show."""
+    yield from not_taken(design.config, design.graph)
+
+
 def default_precision(design: Design) -> Iterator[Finding]:
     """Layers whose results were left in hls4ml's default type."""
     asked = design.config.precision is not None and str(Precision.parse(design.config.precision)) == DEFAULT_PRECISION
@@ -261,17 +269,51 @@ def default_precision(design: Design) -> Iterator[Finding]:
 
 
 def softmax_tables(design: Design) -> Iterator[Finding]:
-    """Softmax whose exponential table Vitis HLS fills at run time."""
-    if design.config.backend != "Vitis":
-        return
+    """Softmax whose exponential table Vitis HLS fills at run time, and tables that cost decisions or memory."""
     for layer in design.graph.layers:
         if layer.kind != "Softmax" or not layer.inputs or str(layer.attributes.get("implementation")) == "argmax":
             continue
-        bits = Precision.parse(design.graph.tensors[layer.inputs[0]].precision).width_bits
-        if bits > FOLDED_INPUT_BITS:
+        logits = Precision.parse(design.graph.tensors[layer.inputs[0]].precision)
+        bits = logits.width_bits
+        if design.config.backend == "Vitis" and bits > FOLDED_INPUT_BITS:
             reason = f"input of {bits} bits: Vitis HLS fills the table at run time, {UNFOLDED_CYCLES} cycles an image"
             remedy = f"give its input {FOLDED_INPUT_BITS} bits or fewer, or leave softmax out (argmax)"
             yield Finding("warning", layer.name, "softmax-table-not-folded", reason, remedy)
+        yield from lost_decisions(design, layer, logits)
+        size = int(layer.attributes.get("exp_table_size", 0))
+        if size >= LARGE_SOFTMAX_TABLE:
+            reason = f"every one of {layer.shape[-1]} classes reads a table of {size:,} entries"
+            remedy = f"{cheaper(layer, logits)}; a smaller table_size lets close logits tie"
+            yield Finding("note", layer.name, "softmax-table-large", reason, remedy)
+
+
+def lost_decisions(design: Design, layer: Layer, logits: Precision) -> Iterator[Finding]:
+    """Softmax after which the largest logit need not have the largest output."""
+    lost = softmax.lost_decision(layer, logits)
+    if lost is not None:
+        key, how = lost
+        size = 1 << softmax.difference_type(logits, None).width_bits
+        finer = f"leave precision.{key} to the tool, or "
+        if key == "table_size":  # beyond the largest no table tells them apart
+            finer = f"table_size = {size}, or " if softmax.tells_apart(logits) else ""
+        severity: Severity = "note" if key == "result" else "warning"
+        reason = f"close logits become equal and argmax takes the first ({key}): {how}"
+        yield Finding(severity, layer.name, "softmax-ties", reason, f"{finer}{cheaper(layer, logits)}")
+    least = softmax.wraps_from(layer, logits)
+    low, high = design.ranges.get(layer.inputs[0], (logits.minimum, logits.maximum))
+    if least is not None and high - low >= least:
+        reason = (
+            f"max - x wraps from {least:g} on, and logits are within {low:g} to {high:g}: the least likely looks likely"
+        )
+        yield Finding("warning", layer.name, "softmax-wraps", reason, "write the project anew, or end it at the logits")
+
+
+def cheaper(layer: Layer, logits: Precision) -> str:
+    """What keeps the decisions without a table, or with a small one."""
+    return (
+        f'implementation = "argmax" (hls.layers.{layer.name}), no softmax (the class is the largest logit), or logits '
+        f"of fewer fraction bits than {logits.fraction_bits}"
+    )
 
 
 def fifo_depths(design: Design) -> Iterator[Finding]:
@@ -324,6 +366,7 @@ RULES: tuple[Callable[[Design], Iterator[Finding]], ...] = (
     overflow_proved,
     overflow_observed,
     softmax_tables,
+    settings_not_taken,
     fifo_depths,
     part_exceeded,
     implausible_clock,

@@ -11,6 +11,7 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ import numpy as np
 
 from toolkit.config import HlsConfig
 from toolkit.errors import DataError, HlsError, StoreError
-from toolkit.hls.conversion import Reference
+from toolkit.hls.conversion import Conversion, Reference
 from toolkit.hls.graph import load_graph, save_graph
 from toolkit.reading import VECTORS_BYTES, Folder
-from toolkit.records import Array, Graph, HlsProject
+from toolkit.records import Array, Finding, HlsProject
 from toolkit.store import digest, package_versions, read_json, replacing, write_json, write_text
 
 MANIFEST = "manifest.json"
@@ -61,7 +62,7 @@ def write_project(
                 write_sources(conversion.model_graph, folder, conversion.graph.digest[:8])
             write_vectors(conversion.reference, inputs, config.test_vectors, folder / "tb_data")
             save_graph(conversion.graph, folder / GRAPH_FOLDER)
-            write_manifest(folder, config, conversion.graph, conversion.top, conversion.notes)
+            write_manifest(folder, config, conversion)
             keep_files(final, folder)
     except OSError as error:
         raise StoreError(f"the project cannot be written to {final}: {first_reason(error)}") from error
@@ -162,18 +163,19 @@ def write_rows(path: Path, arrays: Sequence[Array]) -> None:
     write_text(path, "".join(" ".join(str(value) for value in row) + "\n" for row in rows))
 
 
-def write_manifest(folder: Path, config: HlsConfig, graph: Graph, top: str, notes: Sequence[str]) -> None:
+def write_manifest(folder: Path, config: HlsConfig, conversion: Conversion) -> None:
     files = file_digests(folder)
     settings = config.model_dump(mode="json")
     write_json(
         folder / MANIFEST,
         {
             "schema": MANIFEST_SCHEMA,
-            "digest": project_digest(settings, files, graph.digest, top),
-            "graph": graph.digest,
+            "digest": project_digest(settings, files, conversion.graph.digest, conversion.top),
+            "graph": conversion.graph.digest,
             "config": settings,
-            "top": top,
-            "notes": list(notes),
+            "top": conversion.top,
+            "notes": list(conversion.notes),
+            "findings": [asdict(finding) for finding in conversion.findings],
             "versions": package_versions(),
             "files": files,
         },
@@ -230,6 +232,7 @@ def load_project(path: str | Path) -> HlsProject:
             graph=graph,
             top=manifest["top"],
             notes=tuple(manifest["notes"]),
+            findings=tuple(Finding(**fields) for fields in manifest.get("findings", ())),
         )
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError, StoreError) as error:
         raise HlsError(f"{folder}: the project cannot be read: {error}") from error

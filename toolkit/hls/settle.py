@@ -5,6 +5,7 @@
   otherwise enough that truncating it never moves the rounding of the quantizer that reads it.
 - Global pooling and repacked streams: hls4ml falls back to its default type.
 - relu and leaky relu without a quantizer: hls4ml falls back to its default type.
+- Softmax: hls4ml's tables have one size whatever they read (:mod:`toolkit.hls.softmax`).
 - A matrix product read by a quantizer *and* by another layer: hls4ml moves the quantizer's type into
   the product even then, and the other reader would get quantized values.
 
@@ -40,6 +41,8 @@ def pending_types(layers: Sequence[Mapping[str, Any]], outputs: Sequence[str]) -
         kind = layer["class_name"]
         if "AveragePooling" in kind or "GlobalMaxPooling" in kind:
             found[layer["name"]] = Pending(("accum", "result"), grid_after(layer, layers))
+        elif kind == "Softmax":
+            found[layer["name"]] = Pending(())
         elif kind == "Repack":
             found[layer["name"]] = Pending(("result",))
         elif layer.get("activation") in ("relu", "leakyrelu", "leaky_relu") and "activation_type" not in layer:
@@ -86,13 +89,19 @@ def settle_types(
     waiting: Mapping[str, Pending],
     settled: Mapping[str, Mapping[str, str]],
     layers: Sequence[Mapping[str, Any]],
+    cpp: Mapping[str, str],
 ) -> dict[str, dict[str, str]]:
-    """Types of the waiting layers that no other unsettled layer comes before; empty when all are settled."""
+    """Types of the waiting layers that no other unsettled layer comes before; empty when all are settled.
+
+    ``cpp`` has the names of ``model_graph``'s layers by those of ``layers``.
+    """
     open_names = {name for name in waiting if name not in settled}
     sources = {layer["name"]: layer["inputs"] for layer in layers}
     nodes = {node.name: node for node in model_graph.get_layers()}
     ready = [name for name in open_names if not depends(name, open_names, sources)]
-    return {name: lossless_types(nodes[name], waiting[name].grid_bits) if name in nodes else {} for name in ready}
+    return {
+        name: lossless_types(nodes[cpp[name]], waiting[name].grid_bits) if cpp[name] in nodes else {} for name in ready
+    }
 
 
 def depends(name: str, targets: set[str], sources: Mapping[str, Sequence[str]]) -> bool:
@@ -118,6 +127,8 @@ def lossless_types(node: Any, grid_bits: int | None) -> dict[str, str]:
             return average_types(value, pool_size(node), grid_bits)
         case "Repack":
             return {"result": str(value)}
+        case "Softmax":
+            return {"logits": str(value)}  # its tables are sized from the type it reads
         case "Activation" | "ParametrizedActivation":
             return {"result": str(activation_type(value, node))}
         case "BatchNormalization" | "ApplyAlpha":

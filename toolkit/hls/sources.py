@@ -12,6 +12,7 @@ where it is compiled and how constants get in:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -197,19 +198,20 @@ def trace_calls(top: str, graph: Graph) -> str:
     """Record each layer's output after the line that computes it, and the inputs before the first."""
     outputs = {}
     for layer in graph.layers:
-        name, variable = next(iter(layer.attributes["cpp_variables"].items()))
-        outputs[layer.name] = (variable["name"], variable["size"], layer.kind, name)
+        variable = next(iter(layer.attributes["cpp_variables"].values()))
+        told = str(layer.attributes.get("cpp_name", layer.name))  # the comment behind the layer's call
+        outputs[told] = (variable["name"], variable["size"], layer.kind, json.dumps(layer.name))
     lines = []
     for line in top.split("\n"):
         lines.append(line)
         match = re.match(r"^    [\w:]+.*\); // (.*)$", line)
         if match and match.group(1) in outputs:
-            name, size, *_ = outputs[match.group(1)]
-            lines.append(f'    toolkit::trace("{match.group(1)}", {name}, {size});')
+            name, size, _, layer_name = outputs[match.group(1)]
+            lines.append(f"    toolkit::trace({layer_name}, {name}, {size});")
         if "insert layers" in line:
-            for layer_name, (name, size, kind, _) in outputs.items():
+            for name, size, kind, layer_name in outputs.values():
                 if kind == "Input":
-                    lines.append(f'    toolkit::trace("{layer_name}", {name}, {size});')
+                    lines.append(f"    toolkit::trace({layer_name}, {name}, {size});")
     return "\n".join(lines)
 
 
