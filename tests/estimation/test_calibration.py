@@ -19,6 +19,7 @@ from toolkit.estimation.calibration import PRIORS, SHIPPED, nearest_residual, ra
 from toolkit.estimation.cycles import Clock, cycles_of
 from toolkit.estimation.rows import read_rows
 from toolkit.estimation.stages import stages_of
+from toolkit.hls.network import network_of
 from toolkit.hls.reports import CsynthReport, ModuleReport
 from toolkit.records import HlsProject
 
@@ -246,7 +247,7 @@ def test_a_users_reports_become_rows_that_mean_the_same_stages(tmp_path: Path) -
     assert set(rows) == {"conv", "relu", "dense"}  # once, although added twice
     assert rows["conv"].measured["lut"] == 1900 and rows["dense"].network == "mine_01234567"
     clock = Clock(5.0, rows["conv"].tool, "ultrascale+", 1.35, config.part)
-    for stage in stages_of(project.graph, config):
+    for stage in stages_of(network_of(project), config):
         if stage.name in rows:
             same = rows[stage.name].stage
             assert cycles_of(same, clock) == cycles_of(stage, clock)

@@ -17,15 +17,16 @@ from toolkit.errors import ConfigError
 from toolkit.estimation.cycles import Clock, cycles_of
 from toolkit.estimation.dataflow import (
     UNBOUNDED,
-    Network,
+    Flow,
     Process,
+    flow_of,
     needed_depths,
-    network_of,
     simulate,
     unbounded,
 )
 from toolkit.estimation.stages import stages_of
 from toolkit.estimation.tools import parse_tool
+from toolkit.hls.network import network_of
 from toolkit.records import Graph
 
 CLOCK = Clock(5.0, parse_tool("vitis_hls 2023.2"), "ultrascale+")
@@ -40,7 +41,7 @@ def process(
     return Process(name, inputs, outputs, np.full(count, cost), every, writes, np.full(count, cost))
 
 
-def plain_simulation(network: Network, images: int, depths: Mapping[str, int]) -> dict[str, list[int]]:
+def plain_simulation(network: Flow, images: int, depths: Mapping[str, int]) -> dict[str, list[int]]:
     """Start of every iteration, one iteration at a time, by repeating until nothing changes."""
     written: dict[str, list[int]] = {name: list(range(count * images)) for name, count in network.sources.items()}
     taken: dict[str, list[int]] = {}
@@ -92,7 +93,7 @@ def plain_simulation(network: Network, images: int, depths: Mapping[str, int]) -
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> Network:
+def networks(draw: st.DrawFn) -> Flow:
     """A chain with, sometimes, a branch that joins again."""
     count = draw(st.integers(4, 40))
     costs = [draw(st.integers(1, 6)) for _ in range(4)]
@@ -112,12 +113,12 @@ def networks(draw: st.DrawFn) -> Network:
         )
     tokens = int(processes[0].reads.sum())
     used = {name for one in processes for name in one.inputs}
-    return Network(processes, {name: depth for name, depth in depths.items() if name in used}, {"x": tokens}, ("y",))
+    return Flow(processes, {name: depth for name, depth in depths.items() if name in used}, {"x": tokens}, ("y",))
 
 
 @settings(max_examples=60)
 @given(networks(), st.integers(1, 3))
-def test_it_times_every_iteration_as_a_plain_simulator_does(network: Network, images: int) -> None:
+def test_it_times_every_iteration_as_a_plain_simulator_does(network: Flow, images: int) -> None:
     run = simulate(network, images=images)
     plain = plain_simulation(network, images, network.depths)
     assert not run.deadlocked
@@ -127,7 +128,7 @@ def test_it_times_every_iteration_as_a_plain_simulator_does(network: Network, im
 
 @settings(max_examples=40)
 @given(networks())
-def test_needed_depths_cost_nothing_and_deeper_fifos_never_delay(network: Network) -> None:
+def test_needed_depths_cost_nothing_and_deeper_fifos_never_delay(network: Flow) -> None:
     free = simulate(network, depths=unbounded(network))
     depths = needed_depths(network, free)
     run = simulate(network, depths=depths.needed)
@@ -142,16 +143,16 @@ def test_needed_depths_cost_nothing_and_deeper_fifos_never_delay(network: Networ
     assert written.latency_cycles >= free.latency_cycles
 
 
-def cnn_network(one: Graph, **settings_: object) -> Network:
+def cnn_network(one: Graph, **settings_: object) -> Flow:
     config = HlsConfig(**settings_)  # type: ignore[arg-type]
-    return network_of(one, stages_of(one, config), CLOCK)
+    return flow_of(network_of(one), stages_of(network_of(one), config), CLOCK)
 
 
 def test_a_chain_is_as_slow_as_its_slowest_stage() -> None:
     one = small_cnn()
     network = cnn_network(one)
     run = simulate(network)
-    stages = stages_of(one, HlsConfig())
+    stages = stages_of(network_of(one), HlsConfig())
     slowest = max(cycles_of(stage, CLOCK).high for stage in stages)
     assert run.interval_cycles == pytest.approx(slowest, rel=0.03)
     assert slowest < run.latency_cycles < slowest + 60
@@ -187,7 +188,7 @@ def test_ten_million_cycles_take_seconds() -> None:
         process(f"stage{index}", (f"s{index}",), (f"s{index + 1}",), count, cost)
         for index, cost in enumerate([1, 40, 3])
     )
-    network = Network(processes, {"s1": 64, "s2": 64}, {"s0": count}, ("s3",))
+    network = Flow(processes, {"s1": 64, "s2": 64}, {"s0": count}, ("s3",))
     begun = time.process_time()
     run = simulate(network, images=1)
     assert run.latency_cycles >= 10_000_000
@@ -196,5 +197,5 @@ def test_ten_million_cycles_take_seconds() -> None:
 
 def test_restarts_are_part_of_the_interval() -> None:
     alone = replace(process("only", ("x",), ("y",), 10, 1), restart=5)
-    network = Network((alone,), {}, {"x": 10}, ("y",))
+    network = Flow((alone,), {}, {"x": 10}, ("y",))
     assert simulate(network, images=3).interval_cycles == 15

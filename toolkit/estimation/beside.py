@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from toolkit import records
+from toolkit.hls.network import network_of
 from toolkit.hls.reports import CsynthReport, ModuleReport, VendorReports
-from toolkit.records import Estimate, Figure, Graph, LayerEstimate, Source
+from toolkit.network import Graph
+from toolkit.records import Estimate, Figure, LayerEstimate, Source
 
 CSYNTH_QUANTITIES = ("dsp", "lut", "ff", "bram_18k", "uram")
 
@@ -34,7 +37,9 @@ class Beside:
         return low <= self.reported.value <= high
 
 
-def put_beside(estimated: Estimate, reports: VendorReports, graph: Graph | None = None) -> tuple[Beside, ...]:
+def put_beside(
+    estimated: Estimate, reports: VendorReports, graph: Graph | records.Graph | None = None
+) -> tuple[Beside, ...]:
     """Every figure that both the estimate and the reports have.
 
     With the graph, modules of csynth are matched to layers by hls4ml's configuration number in
@@ -77,12 +82,12 @@ def module_rows(
             yield Beside(name, quantity, own, Figure(reported, own.unit, "csynth"))
 
 
-def layer_rows(estimated: Estimate, reports: VendorReports, graph: Graph | None) -> Iterator[Beside]:
+def layer_rows(estimated: Estimate, reports: VendorReports, graph: Graph | records.Graph | None) -> Iterator[Beside]:
     """csynth figures of the modules that are layers."""
     if graph is None or reports.csynth is None:
         return
     layers = {layer.name: layer for layer in estimated.layers}
-    for name, module in layer_modules(reports.csynth, graph).items():
+    for name, module in layer_modules(reports.csynth, network_of(graph)).items():
         if (layer := layers.get(name)) is not None:
             yield from module_rows(name, layer, module, layer.latency_cycles, layer.initiation_interval_cycles)
 
@@ -93,7 +98,7 @@ def layer_modules(csynth: CsynthReport, graph: Graph) -> dict[str, ModuleReport]
     A layer's function calls others of the same number (line buffer, kernel); the outermost is the one
     that holds the most, since csynth counts what a module instantiates as its own.
     """
-    names = {int(layer.attributes["index"]): layer.name for layer in graph.layers if "index" in layer.attributes}
+    names = {layer.index: layer.name for layer in graph.layers if layer.index is not None}
     found: dict[str, ModuleReport] = {}
     for module in csynth.modules:
         number = re.search(r"config(\d+)(?:_s)?(?:_U\d+)?$", module.name)

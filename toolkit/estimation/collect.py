@@ -15,10 +15,11 @@ from toolkit.estimation.beside import layer_modules
 from toolkit.estimation.estimate import DEFAULT_TOOL
 from toolkit.estimation.rows import read_csv
 from toolkit.estimation.stages import MATRIX_KINDS, Stage, stages_of
+from toolkit.hls.network import network_of
 from toolkit.hls.reports import CsynthReport, ModuleReport
 from toolkit.names import file_name
-from toolkit.precision import Precision
-from toolkit.records import HlsProject, Layer
+from toolkit.network import Layer
+from toolkit.records import HlsProject
 from toolkit.store import write_bytes, write_text
 
 DESIGN_COLUMNS = (
@@ -44,16 +45,17 @@ def add_reports(project: HlsProject, csynth: CsynthReport, folder: Path, *, tool
     Makes ``layers.csv``, ``designs.csv`` and ``weights/`` where they are missing; what the folder holds of the
     same project is replaced. Raises ``ReportError`` when no module of the report is a layer of the project.
     """
-    stages = {stage.name: stage for stage in stages_of(project.graph, project.config)}
-    kept = [layer for layer in project.graph.layers if stages[layer.name].kind not in ("input", "wire")]
+    network = network_of(project)
+    stages = {stage.name: stage for stage in stages_of(network, project.config)}
+    kept = [layer for layer in network.layers if stages[layer.name].kind not in ("input", "wire")]
     alone = {kept[0].name: csynth.top} if len(kept) == 1 else {}
-    modules = layer_modules(csynth, project.graph) | alone
+    modules = layer_modules(csynth, network) | alone
     chosen = [layer for layer in kept if layer.name in modules]
     if not chosen:
         raise ReportError(f"the csynth report has no module of a layer of {project.path}: is it of this project?")
     common = common_fields(project, csynth, tool)
     layers = [layer_row(layer, stages[layer.name], modules[layer.name], project, common, folder) for layer in chosen]
-    listed = " | ".join(f"{layer.name}:{layer.kind}" for layer in kept)
+    listed = " | ".join(f"{layer.name}:{layer.origin or layer.kind}" for layer in kept)
     design = common | figures_of(csynth.top) | {"id": identity(project), "model": identity(project), "layers": listed}
     merge(folder / "designs.csv", DESIGN_COLUMNS, [design], "id", identity(project))
     merge(folder / "layers.csv", LAYER_COLUMNS, layers, "design_id", identity(project))
@@ -109,7 +111,7 @@ def layer_row(
         **common,
         **figures_of(module),
         **geometry_of(stage),
-        **types_of(layer, project),
+        **types_of(layer),
         "id": f"{identity(project)}__{layer.name}",
         "design_id": identity(project),
         "role": "layer",
@@ -122,7 +124,7 @@ def layer_row(
         "n_out": stage.n_out,
         "implementation": stage.operation,
         "n_zeros": stage.zeros if matrix else "",
-        "weights_file": weights_file(layer, stage, project, folder),
+        "weights_file": weights_file(layer, project, folder),
     }
 
 
@@ -148,32 +150,28 @@ def geometry_of(stage: Stage) -> dict[str, Any]:
     }
 
 
-def types_of(layer: Layer, project: HlsProject) -> dict[str, str]:
-    """Types of what flows through a layer."""
-    tensors = project.graph.tensors
-    given = tensors[layer.inputs[0]].precision if layer.inputs and layer.inputs[0] in tensors else ""
-    weight = next((layer.weights[name] for name in ("weight", "depthwise", "scale") if name in layer.weights), None)
-    bias = layer.weights.get("bias")
+def types_of(layer: Layer) -> dict[str, str]:
+    """Types of what flows through a layer; empty where it has none of a kind."""
+    types = {name: str(precision) for name, precision in layer.types.items()}
     return {
-        "input_precision": given,
-        "weight_precision": "" if weight is None else weight.precision,
-        "bias_precision": "" if bias is None else bias.precision,
-        "accum_precision": layer.types.get("accum_t", ""),
-        "output_precision": layer.types.get("result_t", tensors[layer.outputs[0]].precision),
-        "table_precision": layer.types.get("exp_table_t", layer.types.get("table_t", "")),
+        "input_precision": str(layer.inputs[0].precision) if layer.inputs else "",
+        "weight_precision": types.get("weight", types.get("scale", "")),
+        "bias_precision": types.get("bias", ""),
+        "accum_precision": types.get("accum", ""),
+        "output_precision": types["result"],
+        "table_precision": types.get("exp_table", types.get("table", "")),
     }
 
 
-def weights_file(layer: Layer, stage: Stage, project: HlsProject, folder: Path) -> str:
+def weights_file(layer: Layer, project: HlsProject, folder: Path) -> str:
     """Write a layer's integer weights; the path below the folder, empty for a layer without."""
-    name = next((name for name in ("weight", "depthwise", "scale") if name in layer.weights), None)
-    if name is None or stage.facts is None:
+    weights = layer.weights
+    weight, bias = weights.get("weight", weights.get("scale")), weights.get("bias")
+    if weight is None:
         return ""
-    weight, bias = layer.weights[name], layer.weights.get("bias")
-    precision = Precision.parse(weight.precision)
-    arrays = {"kernel": precision.to_integers(weight.values), "kernel_frac_bits": np.int64(precision.fraction_bits)}
+    arrays = {"kernel": weight.integers, "kernel_frac_bits": np.int64(weight.fraction_bits)}
     if bias is not None:
-        arrays["bias"] = Precision.parse(bias.precision).to_integers(bias.values)
+        arrays["bias"] = bias.integers
     path = Path("weights") / f"{identity(project)}__{file_name(layer.name)}.npz"
     write_bytes(folder / path, npz(arrays))
     return str(path)

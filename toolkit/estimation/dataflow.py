@@ -32,7 +32,7 @@ from toolkit.estimation.cycles import (
     softmax_folds,
 )
 from toolkit.estimation.stages import Stage, aliases
-from toolkit.records import Graph
+from toolkit.network import Graph
 
 Times = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -67,7 +67,7 @@ class Process:
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Flow:
     """Processes and the FIFO depth of every stream between them; sources come from outside, sinks leave."""
 
     processes: tuple[Process, ...]
@@ -92,7 +92,7 @@ class Simulation:
 # Building ------------------------------------------------------------------------------------
 
 
-def network_of(graph: Graph, stages: Sequence[Stage], clock: Clock, *, worst: bool = False) -> Network:
+def flow_of(graph: Graph, stages: Sequence[Stage], clock: Clock, *, worst: bool = False) -> Flow:
     """The dataflow network of an io_stream graph, with the FIFO depths it was written with.
 
     Streams that an in-place reshape renames are one stream. ``worst`` supposes, as csynth's maximum
@@ -108,8 +108,8 @@ def network_of(graph: Graph, stages: Sequence[Stage], clock: Clock, *, worst: bo
         process_of(
             stage,
             clock,
-            tuple(same.get(name, name) for name in layer.inputs if name in graph.tensors),
-            tuple(layer.outputs),
+            tuple(same.get(tensor.name, tensor).name for tensor in layer.inputs),
+            tuple(tensor.name for tensor in layer.outputs),
             worst=worst,
         )
         for layer, stage in kept
@@ -117,14 +117,9 @@ def network_of(graph: Graph, stages: Sequence[Stage], clock: Clock, *, worst: bo
     made = [name for process in processes for name in process.outputs]
     used = {name for process in processes for name in process.inputs}
     depths = {name: max(graph.tensors[name].fifo_depth, 1) for name in made if name in used}
-    sources = {name: pixels(graph.tensors[name].shape) for name in used if name not in made}
-    sinks = tuple(sorted({same.get(name, name) for name in graph.outputs}))
-    return Network(processes, depths, sources, sinks)
-
-
-def pixels(shape: tuple[int, ...]) -> int:
-    """Tokens of a stream: the pixels of its map."""
-    return int(np.prod(shape[:-1], dtype=np.int64)) if len(shape) > 1 else 1
+    sources = {name: graph.tensors[name].pixels for name in used if name not in made}
+    sinks = tuple(sorted({same.get(name, graph.tensors[name]).name for name in graph.outputs}))
+    return Flow(processes, depths, sources, sinks)
 
 
 def process_of(
@@ -300,7 +295,7 @@ class _Stream:
         self.depth = depth
 
 
-def simulate(network: Network, *, images: int = 2, depths: Mapping[str, int] | None = None) -> Simulation:
+def simulate(network: Flow, *, images: int = 2, depths: Mapping[str, int] | None = None) -> Simulation:
     """Run ``images`` images back to back through the network.
 
     ``depths`` replaces FIFO depths by stream (all of them unbounded: ``unbounded(network)``). The
@@ -326,13 +321,13 @@ def simulate(network: Network, *, images: int = 2, depths: Mapping[str, int] | N
     return conclude(network, states, streams, images)
 
 
-def unbounded(network: Network) -> dict[str, int]:
+def unbounded(network: Flow) -> dict[str, int]:
     """Depths under which no process ever waits for room."""
     return dict.fromkeys(network.depths, UNBOUNDED)
 
 
 def build_streams(
-    network: Network, states: Sequence[_State], images: int, depths: Mapping[str, int]
+    network: Flow, states: Sequence[_State], images: int, depths: Mapping[str, int]
 ) -> dict[str, _Stream]:
     """Every stream, sources already filled at one token a cycle."""
     streams: dict[str, _Stream] = {}
@@ -445,7 +440,7 @@ def wait_for_room(earliest: Times, stream: _Stream, write: slice, at: Times, del
         np.maximum.at(earliest, positions, room)
 
 
-def conclude(network: Network, states: Sequence[_State], streams: Mapping[str, _Stream], images: int) -> Simulation:
+def conclude(network: Flow, states: Sequence[_State], streams: Mapping[str, _Stream], images: int) -> Simulation:
     """Latency, interval and FIFO peaks of a finished (or stuck) run.
 
     As in csynth and cosim the design is done when every process is, which can be after its last output.
@@ -505,7 +500,7 @@ class Depths:
     searched: bool
 
 
-def needed_depths(network: Network, free: Simulation, *, images: int = 2) -> Depths:
+def needed_depths(network: Flow, free: Simulation, *, images: int = 2) -> Depths:
     """Smallest FIFO depths, found one FIFO after the other, that cost neither latency nor interval.
 
     Deeper FIFOs never delay anything, so each depth is a bisection between 1 and the peak that
@@ -521,7 +516,7 @@ def needed_depths(network: Network, free: Simulation, *, images: int = 2) -> Dep
     return Depths(needed, peaks, searched=True)
 
 
-def smallest_depth(network: Network, free: Simulation, depths: Mapping[str, int], name: str, images: int) -> int:
+def smallest_depth(network: Flow, free: Simulation, depths: Mapping[str, int], name: str, images: int) -> int:
     """Smallest depth of one FIFO, the others as given, with which nothing comes later than in ``free``."""
     enough, short = depths[name], 0
     guess = 2

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
+from toolkit import records
 from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
 from toolkit.devices import RESOURCES, Device, family_of, find_device
 from toolkit.errors import ConfigError
@@ -35,19 +34,21 @@ from toolkit.estimation.costs import Work, energy_figure, work_of
 from toolkit.estimation.cycles import Clock, Cycles, cycles_of
 from toolkit.estimation.dataflow import (
     Depths,
-    Network,
+    Flow,
     Simulation,
+    flow_of,
     needed_depths,
-    network_of,
     simulate,
     unbounded,
 )
 from toolkit.estimation.stages import MATRIX_KINDS, UNPRICED, Stage, stages_of
 from toolkit.estimation.tools import Tool, parse_tool
-from toolkit.estimation.weights import Integers, block_bits
+from toolkit.estimation.weights import block_bits
 from toolkit.hls import reuse
-from toolkit.precision import Precision
-from toolkit.records import Estimate, FifoEstimate, Figure, Graph, HlsProject, Layer, LayerEstimate
+from toolkit.hls.network import network_of
+from toolkit.network import Graph, Layer
+from toolkit.network.layers import Matrix
+from toolkit.records import Estimate, FifoEstimate, Figure, HlsProject, LayerEstimate
 
 TOTALS = ("latency_cycles", "initiation_interval_cycles", "latency_us", "throughput_hz", "energy_uj")
 NOT_SUMMED = ("host_overhead_us", "fifo_saving_bram_18k")  # further figures that hold whatever the layers need
@@ -79,13 +80,12 @@ QUICK_SPREAD = (0.93, 1.04)
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What a graph says once and for all: stages with the facts of their weights, work, and the integers themselves."""
+    """What a network says once and for all: stages with the facts of their weights, and work."""
 
     graph: Graph
     config: HlsConfig
     stages: tuple[Stage, ...]
     work: tuple[Work, ...]
-    kernels: dict[str, Integers]
     digest: str | None = None
     memory: dict[object, Any] = field(default_factory=dict, repr=False)  # results by what they depend on
 
@@ -113,7 +113,7 @@ class Setting:
     hls: HlsConfig
 
 
-def analyze(subject: HlsProject | Graph, config: HlsConfig | None = None) -> Analysis:
+def analyze(subject: HlsProject | records.Graph | Graph, config: HlsConfig | None = None) -> Analysis:
     """Read a project, or a graph with the configuration it was converted with.
 
     Raises ``ConfigError`` when a graph comes without its configuration.
@@ -122,12 +122,13 @@ def analyze(subject: HlsProject | Graph, config: HlsConfig | None = None) -> Ana
         return replace(analyze(subject.graph, config or subject.config), digest=subject.digest)
     if config is None:
         raise ConfigError("a graph needs the HlsConfig it was converted with; a project carries its own")
-    stages = stages_of(subject, config)
-    return Analysis(subject, config, stages, tuple(map(work_of, stages)), {})
+    network = network_of(subject)
+    stages = stages_of(network, config)
+    return Analysis(network, config, stages, tuple(map(work_of, stages)))
 
 
 def estimate(
-    subject: HlsProject | Graph | Analysis,
+    subject: HlsProject | records.Graph | Graph | Analysis,
     config: EstimateConfig | None = None,
     *,
     hls: HlsConfig | None = None,
@@ -187,7 +188,7 @@ def bounded(found: Estimate, unpriced: Sequence[str], graph: Graph) -> Estimate:
 
     It may be known that the rest alone does not fit; that everything fits never is.
     """
-    named = ", ".join(f"{name} ({graph.layer(name).kind})" for name in unpriced)
+    named = ", ".join(f"{name} ({graph.layer(name).origin or graph.layer(name).kind})" for name in unpriced)
     totals: dict[str, Any] = {name: bound_of(getattr(found, name), named) for name in (*TOTALS, *RESOURCES)}
     sums = {name: bound_of(figure, named) for name, figure in found.figures.items() if name not in NOT_SUMMED}
     return replace(
@@ -219,7 +220,7 @@ def varied(stage: Stage, analysis: Analysis, hls: HlsConfig, own: LayerHlsConfig
     layer = analysis.graph.layer(stage.name)
     strategy = built_strategy(layer, hls, own).lower()
     factor = (own.reuse_factor if own else None) or hls.reuse_factor
-    if stage.kind in MATRIX_KINDS:
+    if isinstance(layer, Matrix):
         factor = built_factor(layer, hls, strategy, factor)
     if (strategy, factor) == (stage.strategy, stage.reuse_factor):
         return stage
@@ -238,13 +239,12 @@ def built_strategy(layer: Layer, hls: HlsConfig, own: LayerHlsConfig | None) -> 
     return "Latency" if reuse.missing_strategy(layer.kind, hls.io_type, strategy) else strategy
 
 
-def built_factor(layer: Layer, hls: HlsConfig, strategy: str, wanted: int) -> int:
+def built_factor(layer: Matrix, hls: HlsConfig, strategy: str, wanted: int) -> int:
     """The reuse factor a matrix layer is converted with.
 
     Raises ``ConfigError`` for one that hls4ml would move or compute wrongly where the configuration wants it exact.
     """
-    size = reuse.matrix_size(layer.kind, layer.attributes)
-    taken, problem = reuse.take_reuse_factor(layer.name, layer.kind, size, hls.io_type, strategy, wanted)
+    taken, problem = reuse.take_reuse_factor(layer.name, layer.kind, layer.matrix_size, hls.io_type, strategy, wanted)
     if problem and hls.invalid_reuse_factor == "error":
         raise ConfigError(f'{problem} (invalid_reuse_factor = "nearest" takes {taken})')
     return taken
@@ -252,23 +252,10 @@ def built_factor(layer: Layer, hls: HlsConfig, strategy: str, wanted: int) -> in
 
 def top_block_bits(stage: Stage, analysis: Analysis) -> int:
     """Bits used by the top block of a Resource ROM (see ``block_bits``)."""
-    if stage.kind not in MATRIX_KINDS:
+    layer = analysis.graph.layer(stage.name)
+    if not isinstance(layer, Matrix):
         return -1
-    kernel = integer_kernel(stage.name, analysis)
-    return -1 if kernel is None else block_bits(kernel, stage.reuse_factor)
-
-
-def integer_kernel(name: str, analysis: Analysis) -> Integers | None:
-    """A layer's integer weights as ``[n_in, n_out]``, kept after the first use."""
-    kernels = analysis.kernels
-    if name not in kernels:
-        layer = analysis.graph.layer(name)
-        weight = next((layer.weights[key] for key in ("weight", "depthwise") if key in layer.weights), None)
-        if weight is None:
-            return None
-        integers = Precision.parse(weight.precision).to_integers(weight.values).astype(np.int64)
-        kernels[name] = integers.reshape(-1, integers.shape[-1])
-    return kernels[name]
+    return block_bits(layer.weight.integers.reshape(-1, layer.weight.shape[-1]), stage.reuse_factor)
 
 
 def as_processes(stages: list[Stage], analysis: Analysis) -> list[Stage]:
@@ -401,13 +388,13 @@ def stream_timing(
     analysis: Analysis, stages: Sequence[Stage], results: Sequence[LayerResult], setting: Setting
 ) -> Timing:
     """io_stream: the network simulated token by token, or bounded by first and last tokens."""
-    network = network_of(analysis.graph, stages, setting.clock) if setting.config.fifo_simulation else None
+    network = flow_of(analysis.graph, stages, setting.clock) if setting.config.fifo_simulation else None
     if network is None:
         return quick_timing(analysis, stages, results, setting)
     images = setting.config.images
     free = simulate(network, images=images, depths=unbounded(network))
     written = simulate(network, images=images)
-    worst_network = network_of(analysis.graph, stages, setting.clock, worst=True)
+    worst_network = flow_of(analysis.graph, stages, setting.clock, worst=True)
     worst = simulate(worst_network, images=images, depths=unbounded(worst_network))
     depths = needed_depths(network, free, images=images)
     best = free if written.deadlocked else written
@@ -434,7 +421,7 @@ def stall_notes(written: Simulation, free: Simulation) -> tuple[str, ...]:
     return ()
 
 
-def fifo_estimates(graph: Graph, network: Network, depths: Depths, tool: Tool) -> tuple[FifoEstimate, ...]:
+def fifo_estimates(graph: Graph, network: Flow, depths: Depths, tool: Tool) -> tuple[FifoEstimate, ...]:
     """Default and needed depth of each stream and what both cost in BRAM."""
     return tuple(
         fifo_estimate(name, graph, network.depths[name], depths.needed[name], depths.peak[name], tool)
@@ -446,7 +433,7 @@ def fifo_estimates(graph: Graph, network: Network, depths: Depths, tool: Tool) -
 def fifo_estimate(name: str, graph: Graph, default: int, needed: int, peak: int, tool: Tool) -> FifoEstimate:
     """One stream."""
     tensor = graph.tensors[name]
-    bits, channels = Precision.parse(tensor.precision).width_bits, tensor.shape[-1]
+    bits, channels = tensor.precision.width_bits, tensor.shape[-1]
     return FifoEstimate(
         name=name,
         default_depth=default,
@@ -471,11 +458,12 @@ def quick_timing(
     slowest, latest = 1.0, 1.0
     for layer in analysis.graph.layers:
         result = by_name.get(layer.name)
-        sources = [name for name in layer.inputs if name in first]
+        sources = [tensor.name for tensor in layer.inputs]
+        made = [tensor.name for tensor in layer.outputs]
         if result is None:
             begin, end = max((first[n] for n in sources), default=0.0), max((last[n] for n in sources), default=0.0)
-            first.update(dict.fromkeys(layer.outputs, begin))
-            last.update(dict.fromkeys(layer.outputs, end))
+            first.update(dict.fromkeys(made, begin))
+            last.update(dict.fromkeys(made, end))
             continue
         busy, lead, tail = result.profile
         begin = max((first[name] for name in sources), default=0.0)
@@ -483,8 +471,8 @@ def quick_timing(
         share = opening_share(result.stage, lead / max(busy, 1))
         opening = max(begin + lead, begin + share * (arrive - begin))
         ending = max(begin + busy, arrive + tail, arrive + backlog(result.stage, result.cycles, arrive - begin))
-        first.update(dict.fromkeys(layer.outputs, opening))
-        last.update(dict.fromkeys(layer.outputs, ending))
+        first.update(dict.fromkeys(made, opening))
+        last.update(dict.fromkeys(made, ending))
         slowest, latest = max(slowest, busy), max(latest, ending)
     latency, interval_cycles = math.ceil(latest) + 1, math.ceil(slowest)
     worst = max((result.cycles.high for result in results), default=1)
@@ -561,7 +549,7 @@ def fifo_defaults(analysis: Analysis, setting: Setting) -> tuple[FifoEstimate, .
     found = analysis.memory.get(key)
     if found is None:
         graph, tool = analysis.graph, setting.clock.tool
-        used = {name for layer in graph.layers for name in layer.inputs} - set(graph.inputs)
+        used = {tensor.name for layer in graph.layers for tensor in layer.inputs} - set(graph.inputs)
         names = [name for name, tensor in graph.tensors.items() if name in used and tensor.fifo_depth > 0]
         found = tuple(
             fifo_estimate(name, graph, graph.tensors[name].fifo_depth, graph.tensors[name].fifo_depth, 0, tool)
@@ -647,8 +635,8 @@ def fifo_resources(analysis: Analysis, timing: Timing, setting: Setting) -> Fifo
         areas = []
         for fifo in timing.fifos:
             tensor = analysis.graph.tensors[fifo.name]
-            bits = Precision.parse(tensor.precision).width_bits
-            areas.append(fifo_area(fifo.default_depth, tensor.shape[-1], bits, setting.clock.tool))
+            bits, channels = tensor.precision.width_bits, tensor.shape[-1]
+            areas.append(fifo_area(fifo.default_depth, channels, bits, setting.clock.tool))
         total = FifoArea(sum(a.bram_18k for a in areas), sum(a.lut for a in areas), sum(a.ff for a in areas))
         analysis.memory[key] = total
     found: FifoArea = analysis.memory[key]

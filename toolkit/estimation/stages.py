@@ -1,70 +1,22 @@
-"""One hardware stage per hls4ml layer: the numbers that cycles and area depend on, and nothing else.
+"""One hardware stage per layer: the numbers that cycles and area depend on, and nothing else.
 
-A stage comes from a converted graph (:func:`stages_of`) or from a row of synthesis results
+A stage comes from a network (:func:`stages_of`, by the class of its layers) or from a row of synthesis results
 (:mod:`toolkit.estimation.rows`); every model of this package works on stages only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from toolkit.config import HlsConfig
 from toolkit.estimation.weights import Integers, WeightFacts, block_bits, weight_facts
-from toolkit.precision import Precision
-from toolkit.records import Graph, Layer
+from toolkit.network import Graph, Layer, Tensor, Window, layers
+from toolkit.network.values import Shape
+from toolkit.precision import Overflow, Precision, Rounding
 
-# hls4ml class -> kind of stage. Kinds share one model of cycles and area.
-KIND_OF = {
-    "Dense": "dense",
-    "Conv1D": "conv",
-    "Conv2D": "conv",
-    "Conv2DBatchnorm": "conv",
-    "PointwiseConv1D": "pointwise",
-    "PointwiseConv2D": "pointwise",
-    "DepthwiseConv1D": "depthwise",
-    "DepthwiseConv2D": "depthwise",
-    "SeparableConv1D": "separable",
-    "SeparableConv2D": "separable",
-    "Pooling1D": "pool",
-    "Pooling2D": "pool",
-    "GlobalPooling1D": "global_pool",
-    "GlobalPooling2D": "global_pool",
-    "Activation": "activation",
-    "ParametrizedActivation": "activation",
-    "HardActivation": "activation",
-    "PReLU": "activation",
-    "TernaryTanh": "activation",
-    "UnaryLUT": "table",
-    "Softmax": "softmax",
-    "BatchNormalization": "scale",
-    "ApplyAlpha": "scale",
-    "BatchNormalizationQuantizedTanh": "activation",
-    "ZeroPadding1D": "pad",
-    "ZeroPadding2D": "pad",
-    "Cropping1D": "copy",
-    "Cropping2D": "copy",
-    "Merge": "merge",
-    "Concatenate": "merge",
-    "Dot": "merge",
-    "Resize": "resize",
-    "Clone": "clone",
-    "Broadcast": "copy",
-    "Repack": "repack",
-    "Transpose": "copy",
-    "FixedPointQuantizer": "quantize",
-    "Quant": "quantize",
-    "Input": "input",
-    "InputLayer": "input",
-    "Constant": "input",
-    "Reshape": "wire",
-    "Flatten": "wire",
-    "FinalReshape": "wire",
-}
 UNPRICED = "unpriced"  # a layer that no model of cycles and area covers: it is named, and left out of every sum
 MATRIX_KINDS = ("dense", "conv", "pointwise", "depthwise")
 TABLE_ACTIVATIONS = ("sigmoid", "tanh", "softplus", "softsign", "elu", "selu")
@@ -178,149 +130,214 @@ class Stage:
         return max(1, math.ceil(products / self.reuse_factor) - self.zeros // self.reuse_factor)
 
 
-def kind_of(layer: Layer) -> str:
-    """Kind of stage a layer becomes; ``unpriced`` for a class no model covers."""
-    activation = str(layer.attributes.get("activation", "")).lower()
-    kind = KIND_OF.get(layer.kind, UNPRICED)
-    return "table" if kind == "activation" and activation in TABLE_ACTIVATIONS else kind
-
-
 def stages_of(graph: Graph, config: HlsConfig) -> tuple[Stage, ...]:
-    """The stages of a converted graph, in its order; inputs and in-place reshapes included as kinds of no cost."""
+    """The stages of a network, in its order; inputs and in-place reshapes included as kinds of no cost."""
     same = aliases(graph) if config.io_type == "io_stream" else {}
-    return tuple(stage_of(layer, graph, config, same) for layer in graph.layers)
+    made = [stage_of(layer, config, same) for layer in graph.layers]
+    alone = sum(stage.kind not in ("input", "wire") for stage in made) == 1
+    return tuple(replace(stage, outer=alone) for stage in made)
 
 
-def aliases(graph: Graph) -> dict[str, str]:
-    """Outputs of in-place reshapes -> the stream they are."""
-    same: dict[str, str] = {}
+def aliases(graph: Graph) -> dict[str, Tensor]:
+    """Outputs of in-place reshapes -> the tensor whose stream they are."""
+    same: dict[str, Tensor] = {}
     for layer in graph.layers:
-        if layer.kind in ("Reshape", "Flatten", "FinalReshape") and layer.inputs:
-            for name in layer.outputs:
-                same[name] = same.get(layer.inputs[0], layer.inputs[0])
+        if isinstance(layer, layers.Reshape):
+            for tensor in layer.outputs:
+                same[tensor.name] = same.get(layer.source.name, layer.source)
     return same
 
 
-def stage_of(layer: Layer, graph: Graph, config: HlsConfig, same: Mapping[str, str]) -> Stage:
-    """One layer of a graph as a stage; ``same`` maps the names of in-place reshapes to the stream they are."""
-    kind = kind_of(layer)
-    source = layer.inputs[0] if layer.inputs else ""
-    tensor_in = graph.tensors.get(same.get(source, source))
-    given = tensor_in or graph.tensors[layer.outputs[0]]
-    made = graph.tensors[layer.outputs[0]]
-    stage = Stage(
-        name=layer.name,
-        kind=kind,
-        strategy=str(layer.attributes.get("strategy", config.strategy)).lower(),
-        io_type=config.io_type,
-        reuse_factor=int(layer.attributes.get("reuse_factor", config.reuse_factor)),
-        n_in=math.prod(given.shape),
-        n_out=math.prod(made.shape),
-        operation=operation_of(layer),
-        table_size=int(layer.attributes.get("table_size", 0)),
-        copies=max(len(layer.outputs), len(layer.inputs), 1),
-        outer=sum(kind_of(other) not in ("input", "wire") for other in graph.layers) == 1,
-        parallel_outputs=int(layer.attributes.get("parallelization_factor", 1)),
-        da_lut=float(layer.attributes.get("da_kernel_cost", -1.0)),
+def stage_of(layer: Layer, config: HlsConfig, same: Mapping[str, Tensor]) -> Stage:
+    """One layer as a stage, by its class; ``same`` maps the names of in-place reshapes to the tensor they are."""
+    made = layer.outputs[0]
+    given = same.get(layer.inputs[0].name, layer.inputs[0]) if layer.inputs else made
+    describe = STAGES.get(type(layer), unpriced)
+    own: Own = {"weight": given.precision, "accum": made.precision, "table": made.precision} | describe(layer)
+    weight, accum, table = own.pop("weight"), own.pop("accum"), own.pop("table")
+    bias = own.pop("bias", weight)
+    build = layer.build
+    common: Own = {
+        "strategy": str(build.strategy or config.strategy).lower(),
+        "io_type": config.io_type,
+        "reuse_factor": config.reuse_factor if build.reuse_factor is None else build.reuse_factor,
+        "n_in": given.size,
+        "n_out": made.size,
+        "copies": max(len(layer.outputs), len(layer.inputs), 1),
+        "parallel_outputs": build.parallelization,
+        "da_lut": -1.0 if build.adder_luts is None else build.adder_luts,
         **map_sizes(given.shape, made.shape),
-    )
-    stage = with_types(stage, layer, given.precision, made.precision)
-    stage = with_geometry(stage, layer)
-    return with_kernel(stage, layer) if kind in MATRIX_KINDS or kind == "scale" else stage
+        **width_fields(given.precision, weight, bias, accum, made.precision, table),
+    }
+    stage = Stage(name=layer.name, **(common | own))
+    return with_kernel(stage, layer) if isinstance(layer, layers.Matrix | layers.Scale) else stage
 
 
-def map_sizes(given: tuple[int, ...], made: tuple[int, ...]) -> dict[str, Any]:
+def map_sizes(given: Shape, made: Shape) -> dict[str, int]:
     """Heights, widths and channels of the maps before and after a layer; a vector is one pixel."""
-    sizes: dict[str, Any] = {}
+    sizes: dict[str, int] = {}
     for side, shape in (("in", given), ("out", made)):
         height, width, channels = (1, 1, 1, *shape)[-3:]
         sizes |= {f"{side}_height": height, f"{side}_width": width, f"{side}_channels": channels}
     return sizes
 
 
-def operation_of(layer: Layer) -> str:
-    """What tells two layers of one kind apart: activation, pooling or merge operation, softmax implementation."""
-    for key in ("activation", "pool_op", "op"):
-        if key in layer.attributes and layer.kind != "Softmax":
-            return str(layer.attributes[key]).lower()
-    return str(layer.attributes.get("implementation", layer.kind)).lower()
+def width_fields(
+    source: Precision, weight: Precision, bias: Precision, accum: Precision, result: Precision, table: Precision
+) -> Own:
+    """Widths and fractions of everything that flows through a layer, as :class:`Stage` names them."""
+    return {
+        "input_bits": source.width_bits,
+        "input_fraction": source.fraction_bits,
+        "input_signed": source.signed,
+        "weight_bits": weight.width_bits,
+        "weight_fraction": weight.fraction_bits,
+        "bias_bits": bias.width_bits,
+        "accum_bits": accum.width_bits,
+        "accum_fraction": accum.fraction_bits,
+        "output_bits": result.width_bits,
+        "output_fraction": result.fraction_bits,
+        "output_signed": result.signed,
+        "output_saturates": result.overflow is not Overflow.WRAP,
+        "output_rounds": result.rounding is not Rounding.TRN,
+        "table_bits": table.width_bits,
+    }
 
 
-def with_types(stage: Stage, layer: Layer, given: str, made: str) -> Stage:
-    """Widths and fractions of everything that flows through a layer."""
-    source, result = Precision.parse(given), Precision.parse(layer.types.get("result_t", made))
-    accum = Precision.parse(layer.types.get("accum_t", str(result)))
-    weights = [weight for name, weight in layer.weights.items() if name in ("weight", "depthwise", "scale")]
-    weight = Precision.parse(weights[0].precision) if weights else source
-    bias = Precision.parse(layer.weights["bias"].precision) if "bias" in layer.weights else weight
-    table = Precision.parse(layer.types["table_t"]) if "table_t" in layer.types else result
-    if "exp_table_t" in layer.types:
-        table = Precision.parse(layer.types["exp_table_t"])
-    return replace(
-        stage,
-        input_bits=source.width_bits,
-        input_fraction=source.fraction_bits,
-        input_signed=source.signed,
-        weight_bits=weight.width_bits,
-        weight_fraction=weight.fraction_bits,
-        bias_bits=bias.width_bits,
-        accum_bits=accum.width_bits,
-        accum_fraction=accum.fraction_bits,
-        output_bits=result.width_bits,
-        output_fraction=result.fraction_bits,
-        output_signed=result.signed,
-        output_saturates=str(result.overflow) != "WRAP",
-        output_rounds=str(result.rounding) != "TRN",
-        table_bits=table.width_bits,
-    )
+# What each class of layer adds: its kind, and the fields of Stage that apply to it; types by their role.
+Own = dict[str, Any]
 
 
-def with_geometry(stage: Stage, layer: Layer) -> Stage:
-    """Kernel, stride and padding of convolution, pooling and padding layers."""
-    values: Mapping[str, object] = layer.attributes
-
-    def size(*names: str) -> int:
-        found = next((values[name] for name in names if name in values), 1)
-        return int(str(found))
-
-    if stage.kind in ("pool", "conv", "depthwise", "pointwise", "separable"):
-        one_dimensional = "1D" in layer.kind
-        stage = replace(
-            stage,
-            kernel_height=1 if one_dimensional else size("filt_height", "pool_height"),
-            kernel_width=size("filt_width", "pool_width"),
-            stride_height=1 if one_dimensional else size("stride_height"),
-            stride_width=size("stride_width"),
-        )
-    if stage.kind == "pad":
-        top, bottom, left, right = (
-            int(str(values.get(f"pad_{side}", 0))) for side in ("top", "bottom", "left", "right")
-        )
-        stage = replace(stage, padding=(top, bottom, left, right))
-    return stage
+def unpriced(layer: Layer) -> Own:
+    return {"kind": UNPRICED}
 
 
-def with_kernel(stage: Stage, layer: Layer) -> Stage:
+def plain(kind: str) -> Callable[[Layer], Own]:
+    """A kind without fields of its own."""
+    return lambda layer: {"kind": kind}
+
+
+def matrix(kind: str) -> Callable[[Any], Own]:
+    """Products with constants."""
+
+    def describe(layer: layers.Matrix) -> Own:
+        bias = {} if layer.bias is None else {"bias": layer.bias.precision}
+        window = window_sizes(layer.window) if isinstance(layer, layers.Convolutional) else {}
+        types = {"weight": layer.weight.precision, "accum": layer.accum, **bias}
+        return {"kind": kind, "zeros": layer.zeros, **types, **window}
+
+    return describe
+
+
+def window_sizes(window: Window) -> dict[str, int]:
+    """Kernel and stride of a window over one or two axes; one axis is a row."""
+    (*rows, columns), (*down, across) = window.kernel, window.strides
+    return {
+        "kernel_height": rows[0] if rows else 1,
+        "kernel_width": columns,
+        "stride_height": down[0] if down else 1,
+        "stride_width": across,
+    }
+
+
+def scale(layer: layers.Scale) -> Own:
+    zeros = layer.scale.size - layer.scale.nonzeros
+    types = {"weight": layer.scale.precision, "bias": layer.bias.precision, "accum": layer.accum}
+    return {"kind": "scale", "zeros": zeros, **types}
+
+
+def function(kind: str) -> Callable[[Any], Own]:
+    """Functions of one value without a table, told apart by name."""
+    return lambda layer: {"kind": kind, "operation": str(getattr(layer, "function", layer.kind)).replace(" ", "")}
+
+
+def table(layer: layers.TableActivation | layers.Elu) -> Own:
+    name = str(layer.function) if isinstance(layer, layers.TableActivation) else "elu"
+    return {"kind": "table", "operation": name, "table": layer.table, "table_size": layer.table_size}
+
+
+def bit_table(layer: layers.BitTable) -> Own:
+    return {"kind": "table", "operation": "bit table", "table": layer.table.precision, "table_size": layer.table.size}
+
+
+def softmax(layer: layers.Softmax) -> Own:
+    types = {"accum": layer.accum, "table": layer.exp_table}
+    return {"kind": "softmax", "operation": str(layer.form), "table_size": layer.table_size, **types}
+
+
+def pooling(layer: layers.Pooling) -> Own:
+    window = window_sizes(layer.window)
+    return {"kind": "pool", "operation": str(layer.operation), "accum": layer.accum, **window}
+
+
+def global_pooling(layer: layers.GlobalPooling) -> Own:
+    return {"kind": "global_pool", "operation": str(layer.operation), "accum": layer.accum}
+
+
+def merge(layer: layers.Merge) -> Own:
+    return {"kind": "merge", "operation": str(layer.operation)}
+
+
+def dot(layer: layers.Dot) -> Own:
+    return {"kind": "merge", "operation": "dot", "accum": layer.accum}
+
+
+def padding(layer: layers.ZeroPadding) -> Own:
+    """Top, bottom, left and right."""
+    sides = [side for pair in zip(layer.before, layer.after, strict=True) for side in pair]
+    return {"kind": "pad", "padding": tuple([0, 0, *sides][-4:])}
+
+
+STAGES: dict[type[Layer], Callable[[Any], Own]] = {
+    layers.Input: plain("input"),
+    layers.Constant: plain("input"),
+    layers.Dense: matrix("dense"),
+    layers.Convolution: matrix("conv"),
+    layers.Pointwise: matrix("pointwise"),
+    layers.Depthwise: matrix("depthwise"),
+    layers.Scale: scale,
+    **dict.fromkeys(
+        (
+            *(layers.Activation, layers.HardActivation, layers.LeakyRelu, layers.ThresholdedRelu),
+            *(layers.Prelu, layers.Threshold),
+        ),
+        function("activation"),
+    ),
+    layers.TableActivation: table,
+    layers.Elu: table,
+    layers.BitTable: bit_table,
+    layers.Quantize: plain("quantize"),
+    layers.Softmax: softmax,
+    layers.Pooling: pooling,
+    layers.GlobalPooling: global_pooling,
+    layers.Merge: merge,
+    layers.Concatenate: plain("merge"),
+    layers.Dot: dot,
+    layers.Reshape: plain("wire"),
+    layers.Repack: plain("repack"),
+    layers.ZeroPadding: padding,
+    layers.Resize: plain("resize"),
+    layers.Clone: plain("clone"),
+    **dict.fromkeys((layers.Transpose, layers.Cropping, layers.Broadcast), plain("copy")),
+}
+
+
+def with_kernel(stage: Stage, layer: layers.Matrix | layers.Scale) -> Stage:
     """Matrix sizes and weight facts of a layer that multiplies by constants."""
-    name = next((name for name in ("weight", "depthwise", "scale") if name in layer.weights), None)
-    if name is None:
-        return stage
-    weight = layer.weights[name]
-    integers = Precision.parse(weight.precision).to_integers(weight.values).astype(np.int64)
-    kernel = kernel_matrix(integers, stage)
-    bias_weight = layer.weights.get("bias")
-    bias = None if bias_weight is None else np.asarray(bias_weight.values != 0, np.int64)
-    zeros = int(layer.attributes.get(f"{name}_nzeros", kernel.size - np.count_nonzero(kernel)))
-    stage = replace(stage, n_in=kernel.shape[0], n_out=kernel.shape[1], zeros=zeros)
-    facts = weight_facts(kernel, bias, separate=stage.kind in ("depthwise", "scale"))
+    kernel = kernel_matrix(layer)
+    bias = None if layer.bias is None else layer.bias.integers
+    stage = replace(stage, n_in=kernel.shape[0], n_out=kernel.shape[1])
+    facts = weight_facts(kernel, bias, separate=isinstance(layer, layers.Depthwise | layers.Scale))
     last = block_bits(kernel, stage.reuse_factor) if stage.resource else -1
     return replace(stage, facts=facts, last_block_bits=last)
 
 
-def kernel_matrix(integers: Integers, stage: Stage) -> Integers:
-    """Weights in Keras' layout as ``[n_in, n_out]``: a convolution unrolled, one column a channel if depthwise."""
-    if stage.kind == "scale":
-        return integers.reshape(1, -1)
-    if stage.kind == "depthwise":
-        return integers.reshape(stage.kernel_size, -1)
-    return integers.reshape(-1, integers.shape[-1])
+def kernel_matrix(layer: layers.Matrix | layers.Scale) -> Integers:
+    """Weights as ``[n_in, n_out]``: a convolution unrolled, one column a channel if depthwise."""
+    match layer:
+        case layers.Scale():
+            return layer.scale.integers.reshape(1, -1)
+        case layers.Depthwise():
+            return layer.weight.integers.reshape(layer.window.size, -1)
+        case _:
+            return layer.weight.integers.reshape(-1, layer.weight.shape[-1])

@@ -32,7 +32,7 @@ from toolkit.estimation.calibration import (
     shipped_estimates,
     trustworthy,
 )
-from toolkit.estimation.dataflow import UNBOUNDED, Network, Process, process_of, simulate
+from toolkit.estimation.dataflow import UNBOUNDED, Flow, Process, process_of, simulate
 from toolkit.estimation.rows import read_csv, read_rows
 from toolkit.estimation.stages import MATRIX_KINDS
 
@@ -471,7 +471,7 @@ def between(layers: Sequence[Sample]) -> FifoArea:
     return FifoArea(*(sum(getattr(area, name) for area in areas) for name in ("bram_18k", "lut", "ff")))
 
 
-def chain(layers: Sequence[Sample]) -> Network | None:
+def chain(layers: Sequence[Sample]) -> Flow | None:
     """Layers as a chain of processes with unbounded FIFOs; ``None`` when token counts do not match."""
     processes: list[Process] = []
     for position, layer in enumerate(layers):
@@ -480,4 +480,4 @@ def chain(layers: Sequence[Sample]) -> Network | None:
     if any(before.writes.sum() != after.reads.sum() for before, after in pairwise(processes)):
         return None
     depths = {f"stream{position}": UNBOUNDED for position in range(1, len(layers))}
-    return Network(tuple(processes), depths, {"stream0": int(processes[0].reads.sum())}, (f"stream{len(layers)}",))
+    return Flow(tuple(processes), depths, {"stream0": int(processes[0].reads.sum())}, (f"stream{len(layers)}",))

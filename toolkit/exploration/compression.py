@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from toolkit import records
 from toolkit.config import EstimateConfig, HlsConfig
-from toolkit.precision import Precision
-from toolkit.records import Estimate, Figure, Graph, HlsProject, Layer
+from toolkit.hls.network import network_of
+from toolkit.network import Graph
+from toolkit.network.layers import Matrix
+from toolkit.records import Estimate, Figure, HlsProject
 
 if TYPE_CHECKING:
     import pandas
 
-KERNELS = ("weight", "depthwise", "pointwise")
 SAVED = ("lut", "ff", "dsp", "bram_18k", "energy_uj", "latency_cycles", "initiation_interval_cycles")
 
 
@@ -52,20 +54,19 @@ class Compression:
         return pandas.DataFrame([{**vars(layer), "sparsity": layer.sparsity} for layer in self.layers])
 
 
-def counted_layers(graph: Graph) -> tuple[LayerCompression, ...]:
+def counted_layers(graph: Graph | records.Graph) -> tuple[LayerCompression, ...]:
     """Counts of every layer with a kernel."""
-    return tuple(counted_layer(layer, name) for layer in graph.layers for name in KERNELS if name in layer.weights)
+    return tuple(counted_layer(layer) for layer in network_of(graph).layers if isinstance(layer, Matrix))
 
 
-def counted_layer(layer: Layer, name: str) -> LayerCompression:
+def counted_layer(layer: Matrix) -> LayerCompression:
     """Counts over the integers that the C++ holds, output channels last."""
     from toolkit.estimation.weights import csd_digits
 
-    weight = layer.weights[name]
-    integers = Precision.parse(weight.precision).to_integers(weight.values).astype(np.int64)
+    integers = layer.weight.integers
     per_channel = integers.reshape(-1, integers.shape[-1])
     return LayerCompression(
-        name=layer.name if name == "weight" else f"{layer.name}.{name}",
+        name=layer.name,
         weights=integers.size,
         nonzero=int(np.count_nonzero(integers)),
         channels=per_channel.shape[1],
@@ -74,7 +75,7 @@ def counted_layer(layer: Layer, name: str) -> LayerCompression:
     )
 
 
-def counted_weights(graph: Graph) -> dict[str, Figure]:
+def counted_weights(graph: Graph | records.Graph) -> dict[str, Figure]:
     """Nonzero weights and CSD digits of a whole graph."""
     if graph.digest not in COUNTS:
         layers = counted_layers(graph)
@@ -114,7 +115,7 @@ def compression_figures(subject: Any, hls: HlsConfig | None = None, *, reference
     return Compression(layers, figures, other, ratios(figures, other))
 
 
-def examined(subject: Any, hls: HlsConfig | None) -> tuple[Graph, Estimate]:
+def examined(subject: Any, hls: HlsConfig | None) -> tuple[records.Graph, Estimate]:
     """The graph and estimate of a project or model."""
     from toolkit.estimation import estimate
     from toolkit.hls.convert import convert

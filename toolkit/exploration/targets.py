@@ -16,6 +16,7 @@ from toolkit.errors import ConfigError
 from toolkit.exploration.settings import SweepHlsConfig
 from toolkit.hls import reuse
 from toolkit.hls.graph import check_fifo_names
+from toolkit.network.layers import Matrix
 
 if TYPE_CHECKING:
     from toolkit.estimation.estimate import Analysis
@@ -83,12 +84,12 @@ def valid_factors(analysis: Analysis, hls: HlsConfig) -> dict[str, tuple[int, ..
     """Reuse factors hls4ml builds as asked and computes rightly, by matrix layer."""
     from toolkit.estimation.estimate import built_strategy
 
-    layers = {layer.name: layer for layer in analysis.graph.layers if layer.kind in reuse.MATRIX_KINDS}
+    layers = {layer.name: layer for layer in analysis.graph.layers if isinstance(layer, Matrix)}
     own = hls.of_layers(layers)
     found = {}
     for name, layer in layers.items():
-        size, strategy = reuse.matrix_size(layer.kind, layer.attributes), built_strategy(layer, hls, own.get(name))
-        found[name] = reuse.right_reuse_factors(layer.kind, size, hls.io_type, strategy)
+        strategy = built_strategy(layer, hls, own.get(name))
+        found[name] = reuse.right_reuse_factors(layer.kind, layer.matrix_size, hls.io_type, strategy)
     return found
 
 
@@ -133,8 +134,4 @@ def with_depths(analysis: Analysis, depths: Mapping[str, int]) -> Analysis:
     ports = {*analysis.graph.inputs, *analysis.graph.outputs}
     known = [name for name, tensor in analysis.graph.tensors.items() if tensor.fifo_depth > 0 and name not in ports]
     check_fifo_names(depths, known)
-    tensors = {
-        name: replace(tensor, fifo_depth=depths.get(name, tensor.fifo_depth))
-        for name, tensor in analysis.graph.tensors.items()
-    }
-    return replace(analysis, graph=replace(analysis.graph, tensors=tensors), memory={})
+    return replace(analysis, graph=analysis.graph.with_fifo_depths(depths), memory={})

@@ -23,9 +23,6 @@ from toolkit.network.layers import Layer
 from toolkit.network.values import Build, Product, Scalar, Shape, Strategy, Tensor, Weight, Window
 from toolkit.precision import Precision
 
-# hls4ml's template of the legacy softmax names neither table type nor size, so it has those of ``activ_config``.
-LEGACY_TABLE, LEGACY_SIZE = Precision(18, 8), 1024
-
 NETWORKS: WeakKeyDictionary[records.Graph, Graph] = WeakKeyDictionary()
 
 
@@ -282,7 +279,7 @@ def read_softmax(piece: Piece) -> tuple[type[Layer], Fields]:
         inner, outer = 1, total // piece.shape[-1]
     exp_table = piece.type("exp_table_t")
     default = dict(piece.layer.attributes.get("type_names", {})).get("inv_inp_t") == "model_default_t"
-    fields = {
+    return kinds.Softmax, {
         "form": form,
         "exp_table": exp_table,
         "inverse_table": piece.type("inv_table_t"),
@@ -296,10 +293,6 @@ def read_softmax(piece: Piece) -> tuple[type[Layer], Fields]:
         "outer": outer,
         "table_size": piece.whole("table_size", default=0),
     }
-    if form is kinds.SoftmaxForm.LEGACY:
-        sizes = dict.fromkeys(("exp_table_size", "inverse_table_size"), LEGACY_SIZE) if piece.stream else {}
-        fields |= {"exp_table": LEGACY_TABLE, "inverse_table": LEGACY_TABLE, **sizes}
-    return kinds.Softmax, fields
 
 
 def magnitude_of(data: Precision) -> Precision:

@@ -54,21 +54,24 @@ def is_valid_reuse_factor(n_in: int, n_out: int, reuse_factor: int) -> bool:
 
 
 def missing_strategy(kind: str, io_type: str, strategy: str) -> str | None:
-    """Why hls4ml 1.3.0 has no such form of a matrix layer, ``None`` when it has; ``kind`` is its hls4ml class.
+    """Why hls4ml 1.3.0 has no such form of a matrix layer, ``None`` when it has.
+
+    ``kind`` is its hls4ml class or the network's word for it.
 
     >>> missing_strategy("DepthwiseConv2D", "io_parallel", "Resource")
     'Resource is not for depthwise convolutions with io_parallel'
     >>> missing_strategy("DepthwiseConv2D", "io_stream", "Resource")
     """
-    if strategy == "Resource" and io_type == "io_parallel" and "Depthwise" in kind:
+    depthwise = kind.lower().startswith("depthwise")
+    if strategy == "Resource" and io_type == "io_parallel" and depthwise:
         return "Resource is not for depthwise convolutions with io_parallel"
-    if strategy == "distributed_arithmetic" and "Depthwise" in kind:
+    if strategy == "distributed_arithmetic" and depthwise:
         return "distributed_arithmetic is for Dense, Conv1D and Conv2D"
     return None
 
 
 def ends_at_n_in(kind: str, io_type: str) -> bool:
-    """Whether a Resource layer is computed wrongly above ``n_in``; ``kind`` is its hls4ml class.
+    """Whether a Resource layer is computed wrongly above ``n_in``; ``kind`` is its class or the network's word.
 
     Measured with 1.3.0 and io_parallel: Conv2D and its 1x1 form (Vitis) give wrong values in every
     output (hls4ml issue 817); Conv1D, its 1x1 form and the Vivado versions stop at an assertion in csim.
@@ -76,7 +79,7 @@ def ends_at_n_in(kind: str, io_type: str) -> bool:
     >>> ends_at_n_in("PointwiseConv2D", "io_parallel"), ends_at_n_in("Dense", "io_parallel")
     (True, False)
     """
-    return io_type == "io_parallel" and "Conv" in kind
+    return io_type == "io_parallel" and kind.lower().startswith(("conv", "pointwise", "depthwise"))
 
 
 @lru_cache(maxsize=4096)

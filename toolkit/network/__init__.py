@@ -8,6 +8,7 @@ its storage (:mod:`~toolkit.network.storage`) and the exact ranges of its values
 
 from __future__ import annotations
 
+from toolkit.network import layers
 from toolkit.network.graph import Graph
 from toolkit.network.layers import KINDS, Layer, Unknown
 from toolkit.network.values import Build, Product, Scalar, Strategy, Tensor, Weight, Window
@@ -24,4 +25,5 @@ __all__ = [
     "Unknown",
     "Weight",
     "Window",
+    "layers",
 ]

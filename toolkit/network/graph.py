@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -69,6 +69,15 @@ class Graph:
     def digest(self) -> str:
         """Digest over everything that decides bits and hardware; names on a front end's other side left out."""
         return digest("network", [definition(layer) for layer in self.layers], self.inputs, self.outputs)
+
+    def with_fifo_depths(self, depths: Mapping[str, int]) -> Graph:
+        """The network with other depths of some of its streams, by tensor."""
+
+        def deep(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(replace(one, fifo_depth=depths.get(one.name, one.fifo_depth)) for one in tensors)
+
+        layers = tuple(replace(layer, inputs=deep(layer.inputs), outputs=deep(layer.outputs)) for layer in self.layers)
+        return replace(self, layers=layers)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.layers))

@@ -518,18 +518,23 @@ class Moving(Layer):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Reshape(Moving):
-    """``y`` is ``x`` in another shape, in the same order; in place: no hardware."""
-
-    kind = "reshape"
+class InOrder(Moving):
+    """What keeps the elements and their order."""
 
     def validate(self) -> None:
-        sizes = math.prod(self.source.shape), math.prod(self.shape)
+        sizes = self.source.size, self.outputs[0].size
         self.require(sizes[0] == sizes[1], f"an output of {sizes[0]} elements", sizes[1])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Repack(Reshape):
+class Reshape(InOrder):
+    """``y`` is ``x`` in another shape, in the same order; in place: no hardware."""
+
+    kind = "reshape"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Repack(InOrder):
     """``y = cast(x)`` in tokens of another size: io_stream's reshape. ``nnet_stream.h``."""
 
     kind = "repack"

@@ -31,7 +31,7 @@ def copy(b: Builder, op: Layer, inputs: Sequence[Value]) -> Value:
     return b.cast(inputs[0], op.result)
 
 
-def reshape(b: Builder, op: Reshape, inputs: Sequence[Value]) -> Value:
+def reshape(b: Builder, op: Reshape | Repack, inputs: Sequence[Value]) -> Value:
     """A new shape over the same order; flattening an image stored channels first only notes its shape."""
     x = inputs[0]
     if len(op.shape) == 1 and x.channels_first:

@@ -20,6 +20,9 @@ from toolkit.emulation.values import Carrier, Value
 from toolkit.network.layers import Layer, Softmax, SoftmaxForm
 from toolkit.precision import Precision
 
+# hls4ml's template of the legacy softmax names neither type nor size, so its tables have those of ``activ_config``.
+LEGACY_TABLE = Precision(18, 8), 1024
+
 
 def softmax(b: Builder, op: Softmax, inputs: Sequence[Value]) -> Value:
     """Softmax over rows."""
@@ -103,7 +106,8 @@ def column(b: Builder, x: Value, index: int) -> Value:
 
 def legacy(b: Builder, op: Softmax, x: Value) -> Value:
     """``1 / sum_j exp(x_j - x_i)`` with both tables over fixed ranges (``softmax_legacy``)."""
-    table, exp_size, inverse_size = op.exp_table, op.exp_table_size, op.inverse_table_size
+    table, size = LEGACY_TABLE
+    exp_size, inverse_size = (size, size) if b.io_stream else (op.exp_table_size, op.inverse_table_size)
     powers = tables.to_table(tables.legacy_exp_values(exp_size), table)
     done = b.plain(x)
     columns = [column(b, done, index) for index in range(x.shape[-1])]
