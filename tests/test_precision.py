@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit import process
-from toolkit.emulation.values import round_integer
 from toolkit.errors import ConfigError
+from toolkit.network.ranges import round_integer
 from toolkit.precision import Overflow, Precision, Rounding, round_integers
 
 MODES = list(itertools.product(Rounding, Overflow))

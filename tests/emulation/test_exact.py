@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 from toolkit.emulation.builder import NUMPY_TYPE, ONNX_TYPE, Builder
 from toolkit.emulation.compile import IR_VERSION, OPSET
 from toolkit.emulation.sums import Kernel, Window, weighted_sum
-from toolkit.emulation.values import LIMIT, Carrier, RangeTooWide, Value, narrowest, round_integer
+from toolkit.emulation.values import LIMIT, Carrier, RangeTooWide, Value, narrowest
+from toolkit.network.ranges import round_integer
 from toolkit.precision import Overflow, Precision, Rounding
 
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from toolkit.emulation.values import LIMIT, Carrier, Deferred, RangeTooWide, Value, narrowest, round_integer
+from toolkit.emulation.values import LIMIT, Carrier, Deferred, RangeTooWide, Value, narrowest
+from toolkit.network.ranges import round_integer
 from toolkit.precision import Overflow, Precision, Rounding
 
 Array = npt.NDArray[Any]

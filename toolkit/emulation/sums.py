@@ -18,6 +18,7 @@ from onnx import GraphProto, helper
 
 from toolkit.emulation.builder import NUMPY_TYPE, ONNX_TYPE, Builder, reduce_grid
 from toolkit.emulation.values import LIMIT, Carrier, Deferred, Value, narrowest
+from toolkit.network.ranges import sum_range
 from toolkit.network.values import Window
 from toolkit.precision import Overflow, Precision
 
@@ -80,24 +81,16 @@ def is_plain_sum(reach: Reach, grid: int, product_grid: int, accum: Precision) -
 def find_reach(x: Value, kernel: Kernel, padded: bool, grid: int) -> Reach:
     """Bounds from the actual weights and the input's range."""
     low, high = (min(x.low, 0), max(x.high, 0)) if padded else (x.low, x.high)
-    weights = as_wide(kernel.weights, max(-low, high, 1) * (len(kernel.weights) + 1))
-    ends = np.stack([weights * low, weights * high])
-    smallest, largest = ends.min(axis=0), ends.max(axis=0)
-    up = grid - x.fraction_bits - kernel.fraction_bits
-    bias = kernel.bias.astype(object) * (1 << (grid - kernel.bias_fraction_bits))
-    falls = [int(total) << up for total in np.minimum(smallest, 0).sum(axis=0)]
-    rises = [int(total) << up for total in np.maximum(largest, 0).sum(axis=0)]
-    lows = [fall + int(start) for fall, start in zip(falls, bias, strict=True)]
-    highs = [rise + int(start) for rise, start in zip(rises, bias, strict=True)]
-    magnitudes = [max(-fall, rise) + abs(int(start)) for fall, rise, start in zip(falls, rises, bias, strict=True)]
-    product = int(smallest.min()) << up, int(largest.max()) << up
-    return Reach(min(lows), max(highs), *product, magnitude=max(magnitudes))
-
-
-def as_wide(weights: Array, factor: int) -> Array:
-    """int64 if products and sums fit in it, Python integers otherwise."""
-    largest = max((abs(int(weight)) for weight in (weights.min(initial=0), weights.max(initial=0))), default=0)
-    return weights.astype(np.int64 if largest * factor < 2**62 else object)
+    shifts = grid - x.fraction_bits - kernel.fraction_bits, grid - kernel.bias_fraction_bits
+    found = sum_range(kernel.weights, low, high, kernel.bias, shift=shifts[0], bias_shift=shifts[1])
+    magnitudes = np.maximum(-found.fall, found.rise) + np.abs(found.start)
+    return Reach(
+        low=int((found.start + found.fall).min()),
+        high=int((found.start + found.rise).max()),
+        product_low=found.product_low,
+        product_high=found.product_high,
+        magnitude=int(magnitudes.max()),
+    )
 
 
 def plain_sum(b: Builder, x: Value, kernel: Kernel, window: Window | None, grid: int, reach: Reach) -> Value:

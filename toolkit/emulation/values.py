@@ -81,27 +81,3 @@ class Value:
     def change(self, **fields: object) -> Value:
         """A copy with some fields changed."""
         return replace(self, **fields)  # type: ignore[arg-type]
-
-
-def round_integer(integer: int, drop_bits: int, rounding: Rounding) -> int:
-    """``integer / 2**drop_bits`` as ``ap_q_mode`` rounds it, in exact arithmetic."""
-    if drop_bits <= 0:
-        return integer << -drop_bits
-    below, remainder = integer >> drop_bits, integer & ((1 << drop_bits) - 1)
-    half = 1 << (drop_bits - 1)
-    match rounding:
-        case Rounding.TRN:
-            up = False
-        case Rounding.TRN_ZERO:
-            up = integer < 0 and remainder > 0
-        case Rounding.RND:
-            up = remainder >= half
-        case Rounding.RND_MIN_INF:
-            up = remainder > half
-        case Rounding.RND_ZERO:
-            up = remainder > half or (remainder == half and integer < 0)
-        case Rounding.RND_INF:
-            up = remainder > half or (remainder == half and integer > 0)
-        case Rounding.RND_CONV:
-            up = remainder > half or (remainder == half and below % 2 == 1)
-    return below + up
