@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import toolkit
 from toolkit.cli import app, exit_code
 from toolkit.errors import StoreError
 
@@ -37,7 +37,7 @@ def test_sweep_is_a_function_before_and_after_its_package_is_imported() -> None:
         "assert first is sweep is tk.sweep and type(sweep).__name__ == 'function', sweep; print(tk.__version__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == importlib.metadata.version("toolkit")
+    assert done.stdout.strip() == toolkit.__version__
 
 
 def test_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:

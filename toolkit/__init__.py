@@ -7,10 +7,11 @@ TensorFlow and hls4ml are imported only by the stages that need them.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from typing import Any
 
 from toolkit.quiet import quiet_tensorflow
+
+__version__ = "0.2.0.dev0"
 
 PUBLIC = {
     "toolkit.config": (
@@ -49,8 +50,6 @@ __all__ = sorted(HOME)  # pyright: ignore
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return importlib.metadata.version("toolkit")
     if name in HOME:
         quiet_tensorflow()
         return getattr(importlib.import_module(HOME[name]), name)

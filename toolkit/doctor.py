@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toolkit.errors import ProcessError
+from toolkit.errors import ProcessError, install
 from toolkit.process import find_tool, run
 from toolkit.store import package_versions, store_root
 
@@ -89,8 +89,8 @@ def diagnose_providers() -> Iterator[Diagnosis]:
     available = onnxruntime.get_available_providers()
     for short, cost in (
         ("CPU", "no onnxruntime baseline"),
-        ("CUDA", "no onnxruntime GPU baseline (install toolkit[gpu])"),
-        ("Tensorrt", "no TensorRT baseline (install toolkit[gpu])"),
+        ("CUDA", f"no onnxruntime GPU baseline: {install('gpu')}"),
+        ("Tensorrt", f"no TensorRT baseline: {install('gpu')}"),
     ):
         name = f"{short}ExecutionProvider"
         present = name in available

@@ -91,3 +91,12 @@ def choose(what: str, value: str, choices: Iterable[str], error: type[ToolkitErr
     if value in known:
         return value
     raise error(f'{what}: "{value}" is unknown{nearest(value, known)}; choose {", ".join(known)}')
+
+
+def install(extra: str) -> str:
+    """How an optional dependency is installed, for messages: by the distribution's name, or from a checkout.
+
+    >>> install("gpu")
+    "pip install 'hls4ml-toolkit[gpu]' (in a checkout: pip install '.[gpu]')"
+    """
+    return f"pip install 'hls4ml-toolkit[{extra}]' (in a checkout: pip install '.[{extra}]')"

@@ -28,7 +28,7 @@ TABLES: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A Dask scheduler and two worker processes."""
-    distributed = pytest.importorskip("distributed", reason="Dask distributed is not installed (toolkit[cluster])")
+    distributed = pytest.importorskip("distributed", reason="Dask distributed is not installed (extra cluster)")
     dask = pytest.importorskip("dask")
     before = os.environ.get("PYTHONPATH")
     here = Path(__file__).parent

@@ -6,13 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from toolkit import __version__
 from toolkit.cli.output import UNCUT, fail
 from toolkit.errors import ToolkitError
 from toolkit.process import Terminated, ending_in_order
@@ -54,7 +54,7 @@ app = typer.Typer(
 def say_version(asked: bool) -> None:
     """Print the version and leave."""
     if asked:
-        print(f"toolkit {metadata.version('toolkit')}")
+        print(f"toolkit {__version__}")
         raise typer.Exit
 
 

@@ -18,7 +18,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from pathlib import Path
 from typing import Any, Protocol
 
-from toolkit.errors import ConfigError, ToolNotFound
+from toolkit.errors import ConfigError, ToolNotFound, install
 from toolkit.process import cores
 
 Job = Callable[..., Any]
@@ -235,7 +235,7 @@ def connect(scheduler: str | Path) -> Any:
         from distributed import Client
     except ImportError:
         raise ToolNotFound(
-            "a sweep on a scheduler needs Dask distributed, which is not installed: pip install 'toolkit[cluster]'"
+            f"a sweep on a scheduler needs Dask distributed, which is not installed: {install('cluster')}"
         ) from None
     text = str(scheduler)
     arguments = {"address": text} if "://" in text else {"scheduler_file": text}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.config import HlsConfig, LayerHlsConfig
-from toolkit.errors import ConfigError, ModelError, ToolNotFound, UnsupportedLayer, nearest
+from toolkit.errors import ConfigError, ModelError, ToolNotFound, UnsupportedLayer, install, nearest
 from toolkit.hls import reuse
 from toolkit.hls.conversion import Conversion, Reference
 from toolkit.hls.graph import read_graph, spell
@@ -64,7 +64,7 @@ def prepared(model: Any) -> Any:
         from qonnx.transformation.gemm_to_matmul import GemmToMatMul
         from qonnx.util.cleanup import cleanup_model
     except ImportError:
-        raise ToolNotFound("reading an ONNX model needs the Python package qonnx: pip install qonnx") from None
+        raise ToolNotFound(f"reading an ONNX model needs the Python package qonnx: {install('onnx')}") from None
     wrapped = ModelWrapper(with_defaults(proto_of(model)))
     try:
         wrapped = cleanup_model(cleanup_model(wrapped).transform(GemmToMatMul()))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import ModelError, ToolNotFound
+from toolkit.errors import ModelError, ToolNotFound, install
 from toolkit.records import Array
 
 WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
@@ -44,9 +44,7 @@ def need_torch() -> Any:
     try:
         import torch
     except ImportError:
-        raise ToolNotFound(
-            "reading a PyTorch model needs PyTorch (pip install torch), which is not installed"
-        ) from None
+        raise ToolNotFound(f"reading a PyTorch model needs PyTorch: {install('torch')}") from None
     return torch
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from toolkit.errors import ModelError
+from toolkit.errors import ModelError, install
 from toolkit.records import Array
 
 # Keras layers, in order, against the four weighted layers of the PyTorch definition:
@@ -40,7 +40,7 @@ def read_state_dict(path: Path) -> Mapping[str, Any]:
     try:
         import torch
     except ImportError:
-        raise ModelError(f"reading {path} needs PyTorch (pip install torch), which is not installed") from None
+        raise ModelError(f"reading {path} needs PyTorch: {install('torch')}") from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, OS and runtime errors alike
