@@ -41,6 +41,7 @@ class Overflow(StrEnum):
 PATTERN = re.compile(r"^\s*(?:nnet::)?(ap|ac)_(u?)(fixed|int)\s*<\s*(.*?)\s*>\s*$")
 
 WIDEST_BITS = 1024  # AP_INT_MAX_W of AMD's ap_int and ap_fixed headers (UG1399)
+FINEST_BITS = 1000  # a double holds the least significant bit
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Precision:
             raise ConfigError(f"precision width must be at least 1 bit, got {self.width_bits}")
         if self.width_bits > WIDEST_BITS:
             raise ConfigError(f"precision width must be at most {WIDEST_BITS} bits, got {self.width_bits}")
+        if abs(self.fraction_bits) > FINEST_BITS:
+            raise ConfigError(f"precision must keep W - I within {FINEST_BITS} bits, got {self.fraction_bits}")
 
     @classmethod
     def parse(cls, text: str) -> Precision:

@@ -129,14 +129,16 @@ class Folder:
 def blaming(path: Path | str, error: type[ToolkitError] = DataError, line: int | None = None) -> Iterator[None]:
     """Turn whatever goes wrong while a file is understood into one ``error`` with file and line.
 
-    An error that already names its place passes.
+    One of the same kind already names its place and passes.
     """
     try:
         yield
-    except ToolkitError:
-        raise
     except Malformed as reason:
         raise error(place(path, reason.line or line, str(reason))) from reason
+    except ToolkitError as reason:
+        if isinstance(reason, error):
+            raise
+        raise error(place(path, line, str(reason))) from reason
     except Exception as reason:  # a stranger's file reaches every line of ours with anything
         raise error(place(path, line, f"cannot be understood: {told(reason)}")) from reason
 

@@ -48,6 +48,7 @@ Shape = tuple[int, ...]
 Item = TypeVar("Item")
 
 LARGEST_TENSOR = 1 << 24  # elements between two layers; no design of hls4ml comes near
+MOST_LAYERS = 5_000
 LARGEST_SIZE = (1 << 32) - 1  # what ``static const unsigned`` holds
 DIGITS_BYTES = 64  # of one number in a weight file, generously
 
@@ -389,6 +390,7 @@ def add_call(progress: Progress, files: Firmware, call: Call) -> None:
     name = call.layer or piece.config.layer or re.sub(r"_out$", "", targets[0])
     kind, shape, attributes, weights = READERS.get(call.function, read_unknown)(piece)
     declared = files.top.variables[targets[0]].shape
+    check_window(piece, attributes)
     check_writes(call, targets, shape, declared)
     outputs = [name] if len(targets) == 1 else [copy_name(name, target) for target in targets]
     layer = Layer(
@@ -417,6 +419,8 @@ def add_layer(progress: Progress, files: Firmware, layer: Layer, variables: Mapp
     if taken or layer.name in progress.names:
         raise Malformed(f"two layers are called {', '.join(taken) or layer.name}")
     progress.names.add(layer.name)
+    if len(progress.names) > MOST_LAYERS:
+        raise Malformed(f"a project must have at most {MOST_LAYERS:,} layers")
     cpp = {
         tensor: {"name": name, "type": files.type_of(name).name, "size": math.prod(layer.shape)}
         for tensor, name in variables.items()
@@ -449,12 +453,13 @@ COUNTS = (
 def checked(config: Config, files: Firmware) -> Config:
     """A configuration whose whole numbers C++ could hold; raises ``HlsError`` with its line."""
     for name, value in config.constants.items():
-        if isinstance(value, bool) or not isinstance(value, int):
+        counts = name in COUNTS or name.startswith(("pad_", "crop_"))
+        if not counts and not isinstance(value, int):
             continue
-        low = 1 if name in COUNTS else 0 if name.startswith(("pad_", "crop_")) else -LARGEST_SIZE
-        high = LARGEST_TENSOR if name in COUNTS else LARGEST_SIZE
-        if not low <= value <= high:
-            what = f"struct {config.name}: {name} must be {low:,} to {high:,}, got {value:,}"
+        low = 1 if name in COUNTS else 0 if counts else -LARGEST_SIZE
+        high = LARGEST_TENSOR if counts else LARGEST_SIZE
+        if isinstance(value, tuple) or not isinstance(value, int) or not low <= value <= high:
+            what = f"struct {config.name}: {name} must be a whole number from {low:,} to {high:,}, got {value!r}"
             raise HlsError(place(files.parameters_file, config.line, what))
     return config
 
@@ -466,6 +471,23 @@ def check_reads(piece: Piece) -> None:
     if expected is not None and math.prod(expected) != math.prod(got):
         what = f"{piece.call.function} is configured for {list(expected)} elements, it is given {list(got)}"
         raise HlsError(place(piece.files.top_file, piece.call.line, what))
+
+
+SIDES = {"height": ("top", "bottom"), "width": ("left", "right")}
+
+
+def check_window(piece: Piece, attributes: Mapping[str, Any]) -> None:
+    """Raise ``HlsError`` when a window cannot take as many steps over an image as the configuration says."""
+    for axis, sides in SIDES.items():
+        window = attributes.get(f"filt_{axis}") or attributes.get(f"pool_{axis}")
+        size, out = attributes.get(f"in_{axis}"), attributes.get(f"out_{axis}")
+        if window is None or size is None or out is None or attributes.get("dilation", 1) != 1:
+            continue
+        padded = size + sum(attributes.get(f"pad_{side}", 0) for side in sides)
+        steps = (padded - window) // attributes.get(f"stride_{axis}", 1) + 1
+        if steps != out:
+            what = f"a {axis} of {window} in {padded} takes {max(steps, 0)} steps, {piece.config.name} says {out}"
+            raise HlsError(place(piece.files.parameters_file, piece.config.line or None, what))
 
 
 def check_writes(call: Call, targets: Iterable[str], shape: Shape, declared: Shape | None) -> None:
@@ -864,7 +886,10 @@ def read_weight(files: Firmware, loaded: Loaded, shape: Shape, *, transposed: bo
         values = np.moveaxis(values.reshape(shape[-1], *shape[:-1]), 0, -1)
     values = values.reshape(shape)
     if cpp.form != "exponent":
-        values = Precision.parse(cpp.element).quantize(values)
+        with np.errstate(over="ignore", invalid="ignore"), blaming(files.folder / name, HlsError):
+            values = Precision.parse(cpp.element).quantize(values)
+            if not np.isfinite(values).all():
+                raise Malformed(f"must hold numbers that {cpp.element} can wrap, got one that is too large")
     return Weight(loaded.name, values, spell(cpp))
 
 

@@ -8,7 +8,6 @@ are the design's own bits, printed with six digits.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ PREDICTIONS = "tb_output_predictions.dat"
 LOGS = ("csim_results.log", "rtl_cosim_results.log")
 DEFAULT_IMAGES = 5  # what hls4ml's test bench runs, all zeros, when tb_data is empty
 STREAM_DIGITS = 6  # significant digits of a C++ stream
+LARGEST = float(np.finfo(np.float32).max)
 DOUBLE_DIGITS = 767  # no double has more
 SHOWN = 5
 
@@ -106,8 +106,8 @@ def read_rows(path: Path, text: str, size: int) -> Array:
             values = [float(item) for item in line.split()]
         except ValueError as error:
             raise DataError(f"{path}, line {number}: must be numbers: {error}") from None
-        if not all(map(math.isfinite, values)):
-            raise DataError(f"{path}, line {number}: must be finite numbers")
+        if not all(abs(value) <= LARGEST for value in values):
+            raise DataError(f"{path}, line {number}: must be finite numbers that float32 holds")
         if values and len(values) != size:
             raise DataError(f"{path}, line {number}: must hold {size} values, got {len(values)}")
         rows += [values] if values else []
