@@ -33,12 +33,12 @@ TYPES = (
 )  # fmt: skip
 
 
-def mutations(base: Path, count: int, seed: int = 0) -> list[tuple[str, Mutation]]:
-    """At least ``count`` mutations of a project like ``base``, the named ones first."""
-    found = [*for_every_file(base), *escapes(), *of_numbers(base), *of_types(base), *of_structure(), *slow_texts()]
+def mutations(count: int, seed: int = 0) -> list[tuple[str, Mutation]]:
+    """``count`` mutations: the named ones, as far as they go, and random ones."""
+    found = [*for_every_file(), *escapes(), *of_numbers(), *of_types(), *of_structure(), *slow_texts()]
     generator = random.Random(seed)
     chosen = found if len(found) <= count else generator.sample(found, count)
-    return chosen + [at_random(base, number, generator.getrandbits(32)) for number in range(count - len(chosen))]
+    return chosen + [at_random(number, generator.getrandbits(32)) for number in range(count - len(chosen))]
 
 
 def weight_of(folder: Path) -> str:
@@ -55,11 +55,14 @@ def on(file: str, change: Callable[[Path, Path], None]) -> Mutation:
 
 
 def replaced(content: bytes) -> Callable[[Path, Path], None]:
-    return lambda path, _: path.unlink() or (path.write_bytes(content) and None)
+    return edited(lambda old: content)
 
 
 def edited(change: Callable[[bytes], bytes]) -> Callable[[Path, Path], None]:
-    return lambda path, _: path.write_bytes(change(path.read_bytes())) and None
+    def mutate(path: Path, _: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return mutate
 
 
 def linked(target: str) -> Callable[[Path, Path], None]:
@@ -102,7 +105,7 @@ CHANGES: dict[str, Callable[[Path, Path], None]] = {
     "a terabyte": sparse,
     "a device": linked("/dev/zero"),
     "a link outside": linked("{outside}/secret.txt"),
-    "a link in a circle": lambda path, outside: linked(str(path))(path, outside),
+    "a link in a circle": lambda path, outside: linked(path.name)(path, outside),
     "latin-1": edited(lambda old: old + "// Größe\n".encode("latin-1")),
     "utf-16": edited(lambda old: old.decode().encode("utf-16")),
     "utf-8 with a mark": edited(lambda old: b"\xef\xbb\xbf" + old),
@@ -120,7 +123,7 @@ CHANGES: dict[str, Callable[[Path, Path], None]] = {
 }
 
 
-def for_every_file(base: Path) -> list[tuple[str, Mutation]]:
+def for_every_file() -> list[tuple[str, Mutation]]:
     return [(f"{file}: {name}", on(file, change)) for file in FILES for name, change in CHANGES.items()]
 
 
@@ -175,17 +178,22 @@ def escapes() -> list[tuple[str, Mutation]]:
 
     found += [(f"a stray {kind} in nnet_utils", stray(kind)) for kind in ("pipe", "circle", "link")]
     tops = ("../../outside/secret", "a" * 300, "myproject\x1b[31m", "other", "", "9")
+    settings = {
+        "ProjectName": tops,
+        "Part": ("x" * 500, "\x1b[31m", "../..", "", "none"),
+        "ClockPeriod": ("0", "-1", "1e400", "9" * 400, "", "nan"),
+        "Backend": ("Quartus", "\x1b[2J", "", "x" * 100_000),
+    }
     found += [
-        (f"the top is {top[:30]!r}", text_of(lambda old, top=top: re.sub(r"ProjectName: \w+", f"ProjectName: {top}", old), "hls4ml_config.yml"))
-        for top in tops
-    ]  # fmt: skip
-    settings = {"Part": ("x" * 500, "\x1b[31m", "../..", "", "none"), "ClockPeriod": ("0", "-1", "1e400", "9" * 400, "", "nan"),
-                "Backend": ("Quartus", "\x1b[2J", "", "x" * 100_000)}  # fmt: skip
-    for key, values in settings.items():
-        for value in values:
-            change = lambda old, key=key, value=value: re.sub(rf"(?m)^{key}:.*$", lambda _: f"{key}: {value}", old)  # noqa: E731
-            found.append((f"{key} is {value[:30]!r}", text_of(change, "hls4ml_config.yml")))
+        (f"{key} is {value[:30]!r}", text_of(setting(key, value), "hls4ml_config.yml"))
+        for key, values in settings.items()
+        for value in values
+    ]
     return found
+
+
+def setting(key: str, value: str) -> Callable[[str], str]:
+    return lambda old: re.sub(rf"(?m)^{key}:.*$", lambda _: f"{key}: {value}", old)
 
 
 def nth(pattern: str, value: str, place: int) -> Callable[[str], str]:
@@ -203,7 +211,7 @@ CONSTANTS = r"static const unsigned \w+ = ([^;]+);"
 ARRAYS = r"\[([\d*]+)\]|, ([\d]+)>\(|depth=(\d+)"
 
 
-def of_numbers(base: Path) -> list[tuple[str, Mutation]]:
+def of_numbers() -> list[tuple[str, Mutation]]:
     """Every absurd number in the place of some constant, size and weight."""
     found: list[tuple[str, Mutation]] = []
     for index, value in enumerate(NUMBERS):
@@ -218,7 +226,7 @@ def of_numbers(base: Path) -> list[tuple[str, Mutation]]:
     return found
 
 
-def of_types(base: Path) -> list[tuple[str, Mutation]]:
+def of_types() -> list[tuple[str, Mutation]]:
     typedefs = r"typedef (.+) \w+;"
     return [
         (f"type {place} is {value[:30]!r}", text_of(nth(typedefs, value, place), CODE[0]))
@@ -232,6 +240,16 @@ def before_calls(lines: str) -> Callable[[str], str]:
     return lambda old: re.sub(r"(?m)^(    nnet::\w+<)", lambda match: lines + match[1], old, count=1)
 
 
+def reads(variable: str) -> Callable[[str], str]:
+    """The activation reads another variable."""
+    return lambda old: old.replace("(layer3_out, layer4_out)", f"({variable}, layer4_out)")
+
+
+def weights_of(members: str) -> Callable[[str], str]:
+    """Weights of a struct type."""
+    return lambda old: re.sub(r"typedef .+ (weight\d+_t);", rf"typedef struct \1 {{{members} }} \1;", old)
+
+
 def of_structure() -> list[tuple[str, Mutation]]:
     """Aliases in circles and long chains, calls that read nothing, repeat or go missing, swapped layers."""
     top = CODE[2]
@@ -241,9 +259,9 @@ def of_structure() -> list[tuple[str, Mutation]]:
         "an alias of itself": before_calls("    auto& a = a;\n"),
         "a long chain of aliases": before_calls(chain),
         "an alias nobody wrote": before_calls("    auto& a = nothing;\n"),
-        "the chain's end is read": lambda old: before_calls(chain)(old).replace("(layer3_out, layer4_out)", "(a19999, layer4_out)"),
-        "a call reads itself": lambda old: old.replace("(layer3_out, layer4_out)", "(layer4_out, layer4_out)"),
-        "a call reads what comes later": lambda old: old.replace("(layer3_out, layer4_out)", "(layer5_out, layer4_out)"),
+        "the chain's end is read": lambda old: reads("a19999")(before_calls(chain)(old)),
+        "a call reads itself": reads("layer4_out"),
+        "a call reads what comes later": reads("layer5_out"),
         "no arguments": lambda old: re.sub(r"(nnet::relu<[^>]*>)\([^)]*\)", r"\1()", old),
         "no templates": lambda old: re.sub(r"nnet::relu<[^>]*>", "nnet::relu", old),
         "one argument": lambda old: re.sub(r"(nnet::dense<[^>]*>)\((\w+)[^)]*\)", r"\1(\2)", old),
@@ -263,7 +281,7 @@ def of_structure() -> list[tuple[str, Mutation]]:
         "normalize for dense": lambda old: old.replace("nnet::dense<", "nnet::normalize<"),
         "calls twice": lambda old: re.sub(r"(?m)^(    nnet::\w+<.*)$", r"\1\n\1", old),
         "no calls": lambda old: re.sub(r"(?m)^    nnet::\w+<.*$", "", old),
-        "a hundred thousand calls": before_calls("    nnet::relu<input_t, layer4_t, relu_config4>(layer3_out, layer4_out); // r\n" * 100_000),
+        "a hundred thousand calls": before_calls("    nnet::relu<a, relu_config4>(layer3_out, layer4_out);\n" * 99_999),
         "a call of a megabyte": before_calls(f"    nnet::relu<{'a, ' * 300_000}>(x, y); // r\n"),
         "a name of a megabyte": before_calls(f"    nnet::relu<a>({'a' * 1_000_000}, y); // r\n"),
         "a layer called \\x1b[31m": lambda old: re.sub(r"; // relu", "; // \x1b[31mrelu", old),
@@ -294,12 +312,12 @@ def of_structure() -> list[tuple[str, Mutation]]:
     }
     found += [(name, text_of(change, CODE[1])) for name, change in parameters.items()]
     defines: dict[str, Callable[[str], str]] = {
-        "a macro that is every word": lambda old: "".join(f"#define {chr(65 + i)} {'9' * 12}\n" for i in range(26)) + old,
+        "macros": lambda old: "".join(f"#define {chr(65 + i)} {'9' * 12}\n" for i in range(26)) + old,
         "a macro that grows": lambda old: f"#define N_LAYER {'9' * 100_000}\n" + old,
         "types of one name": lambda old: re.sub(r"(?m) \w+;$", " input_t;", old),
-        "exponent weights": lambda old: re.sub(r"typedef .+ (weight\d+_t);", r"typedef struct \1 {ap_uint<1> sign;ap_int<4> weight; } \1;", old),
-        "compressed weights": lambda old: re.sub(r"typedef .+ (weight\d+_t);", r"typedef struct \1 {ap_uint<5> row_index;ap_uint<5> col_index;ap_fixed<8,2> weight; } \1;", old),
-    }  # fmt: skip
+        "exponent weights": weights_of("ap_uint<1> sign; ap_int<4> weight;"),
+        "compressed weights": weights_of("ap_uint<5> row_index; ap_uint<5> col_index; ap_fixed<8,2> weight;"),
+    }
     return found + [(name, text_of(change, CODE[0])) for name, change in defines.items()]
 
 
@@ -337,7 +355,7 @@ def slow_texts() -> list[tuple[str, Mutation]]:
     ]  # fmt: skip
 
 
-def at_random(base: Path, number: int, seed: int) -> tuple[str, Mutation]:
+def at_random(number: int, seed: int) -> tuple[str, Mutation]:
     """A few random edits of a random file: bytes, lines, tokens."""
 
     def mutate(folder: Path, _: Path) -> None:

@@ -72,6 +72,7 @@ class Variable:
     shape: tuple[int, ...] | None = None
     depth: int = 0
     alias: str | None = None
+    root: str | None = field(default=None, compare=False)  # what the last alias of the chain stands for
     line: int = field(default=0, compare=False)
 
 
@@ -109,9 +110,8 @@ class Top:
 
     def resolve(self, name: str) -> str:
         """The value a name stands for, through every alias."""
-        while (variable := self.variables.get(name)) is not None and variable.alias is not None:
-            name = variable.alias  # declared earlier, so that no circle can be
-        return name
+        variable = self.variables.get(name)
+        return name if variable is None or variable.root is None else variable.root
 
 
 def parse_types(text: str) -> dict[str, CppType]:
@@ -366,7 +366,7 @@ def parse_variable(item: Statement, depths: Mapping[str, int], known: Mapping[st
             raise Malformed(f"{match[1]} renames {match[2]}, which is not declared before it", item.line)
         if match[1] in known:
             raise Malformed(f"{match[1]} is declared twice", item.line)
-        return Variable(match[1], alias=match[2], line=item.line)
+        return Variable(match[1], alias=match[2], root=known[match[2]].root or match[2], line=item.line)
     return None
 
 
