@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -15,7 +16,9 @@ from toolkit.hls import softmax
 from toolkit.hls.convert import convert
 from toolkit.hls.csim import build_csim
 from toolkit.hls.lint import lint
+from toolkit.hls.network import network_of
 from toolkit.hls.project import write_project
+from toolkit.network.layers import Softmax
 from toolkit.precision import Precision
 from toolkit.records import Finding, Graph, HlsProject
 
@@ -94,15 +97,13 @@ def test_logits_no_table_tells_apart_are_a_finding() -> None:
 def test_hls4mls_own_tables_are_judged_too() -> None:
     """A project of someone else's: 1,024 entries over the whole type, differences that wrap."""
     graph = convert(classifier(), HlsConfig(precision="ap_fixed<16,6>")).graph
-    layer = graph.layer("chances")
-    theirs = {key: text for key, text in layer.types.items() if key != "inp_norm_t"}
-    attributes = {**layer.attributes, "exp_table_size": 1024}
-    old = type(layer)(**{**vars(layer), "types": theirs, "attributes": attributes})
-    logits = Precision.parse("ap_fixed<16,6>")
-    assert softmax.table_step(old, logits) == 2.0**5 / 1024
-    assert softmax.wraps_from(old, logits) == 32
-    assert softmax.wraps_from(layer, logits) is None
-    assert softmax.table_step(layer, logits) == logits.lsb
+    layer = network_of(graph).layer("chances")
+    assert isinstance(layer, Softmax)
+    old = replace(layer, norm=Precision(15, 5, signed=False), exp_table_size=1024)
+    assert softmax.table_step(old) == 2.0**5 / 1024
+    assert softmax.wraps_from(old) == 32
+    assert softmax.wraps_from(layer) is None
+    assert softmax.table_step(layer) == layer.source.precision.lsb
 
 
 @pytest.mark.csim

@@ -242,7 +242,7 @@ def window_sizes(window: Window) -> dict[str, int]:
 
 def scale(layer: layers.Scale) -> Own:
     zeros = layer.scale.size - layer.scale.nonzeros
-    types = {"weight": layer.scale.precision, "bias": layer.bias.precision, "accum": layer.accum}
+    types = {"weight": layer.scale.precision, "bias": layer.bias.precision, "accum": layer.accum or layer.result}
     return {"kind": "scale", "zeros": zeros, **types}
 
 

@@ -17,6 +17,7 @@ from toolkit.devices import boards, plain
 from toolkit.errors import ConfigError, ToolNotFound, UnsupportedLayer, nearest
 
 LayerDict = Mapping[str, Any]
+Sizes = tuple[int, ...]  # per spatial axis
 
 PART = re.compile(r"^x[acq][0-9A-Za-z]+(-[0-9A-Za-z]+)*$", re.IGNORECASE)
 FASTEST_CLOCK_NS = 1.0  # AMD's fastest block RAM and DSP clocks stay below 900 MHz (data sheets DS923, DS925)
@@ -56,8 +57,17 @@ def check_settings(model: Any) -> None:
 def check_layers(layers: Sequence[LayerDict], io_type: str) -> None:
     """Raise ``UnsupportedLayer`` naming every hls4ml layer that csim would compute wrongly or not at all."""
     stream = io_type == "io_stream"
-    found = [(str(layer["name"]), wrong_pooling(layer, stream)) for layer in layers if "Pooling" in layer["class_name"]]
-    found += [(layer["name"], wrong_window(layer, stream)) for layer in layers if "Conv" in layer["class_name"]]
+    found: list[tuple[str, str | None]] = []
+    for layer in layers:
+        if "Pooling" in layer["class_name"]:
+            pads = tuple(layer.get(f"pad_{side}", 0) for side in SIDES)
+            found.append(
+                (layer["name"], wrong_pooling(sizes_of(layer, "pool"), sizes_of(layer, "stride"), pads, stream))
+            )
+        elif "Conv" in layer["class_name"]:
+            multiplier = layer.get("depth_multiplier", 1) if "Depthwise" in layer["class_name"] else None
+            window = sizes_of(layer, "filt"), sizes_of(layer, "stride")
+            found.append((layer["name"], wrong_window(*window, multiplier, stream)))
     found += [(layer["name"], unknown_function(layer, stream)) for layer in layers]
     found += [(layer["name"], wrong_axis(layer, stream)) for layer in layers if layer["class_name"] == "Softmax"]
     found += [(layer["name"], wrong_order(layer, stream)) for layer in layers if layer["class_name"] == "Transpose"]
@@ -97,41 +107,40 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-def wrong_pooling(layer: LayerDict, stream: bool) -> str | None:
+def sizes_of(layer: LayerDict, name: str) -> tuple[int, ...]:
+    """``filt_height`` and ``filt_width``, or what else has a size per axis; over one axis the width alone."""
+    keys = (f"{name}_height", f"{name}_width")
+    return tuple(int(layer[key]) for key in keys if key in layer)
+
+
+def wrong_pooling(kernel: Sizes, strides: Sizes, pads: Sizes, stream: bool) -> str | None:
     """Padded pooling, and windows that overlap or leave gaps in a stream.
 
     ``nnet_pooling.h`` pads max pooling with only the top bit set, the smallest value of a signed type but
     the middle of an unsigned one; ``nnet_pooling_stream.h`` asserts that nothing is padded and that 2D
     windows lie side by side.
     """
-    pads = [layer.get(f"pad_{side}", 0) for side in SIDES]
     if any(pads):
         return (
-            f"pooling with padding 'same' that pads ({pads}) is computed wrongly by hls4ml; "
+            f"pooling with padding 'same' that pads ({list(pads)}) is computed wrongly by hls4ml; "
             "use padding='valid' or a size that the stride divides"
         )
-    if stream and "pool_height" in layer:
-        size, strides = ((layer[f"{key}_height"], layer[f"{key}_width"]) for key in ("pool", "stride"))
-        if size != strides:
-            return (
-                f"2D pooling in io_stream needs strides equal to the pool size {size}, got {strides}; use io_parallel"
-            )
+    if stream and len(kernel) == 2 and kernel != strides:
+        return f"2D pooling in io_stream needs strides equal to the pool size {kernel}, got {strides}; use io_parallel"
     return None
 
 
-def wrong_window(layer: LayerDict, stream: bool) -> str | None:
-    """Convolutions whose C++ reads another window.
+def wrong_window(kernel: Sizes, strides: Sizes, multiplier: int | None, stream: bool) -> str | None:
+    """Convolutions whose C++ reads another window; ``multiplier`` is that of a depthwise one.
 
     ``nnet_conv2d_stream.h`` and ``nnet_sepconv2d_stream.h`` give kernels of one row to the 1D code, which
     knows no vertical stride (1x1 convolutions, unless depthwise, have code of their own);
     ``nnet_sepconv*.h`` holds one filter per channel.
     """
-    depthwise = "Depthwise" in layer["class_name"]
-    if layer.get("depth_multiplier", 1) != 1:
-        return f"depth_multiplier must be 1, got {layer['depth_multiplier']}; hls4ml has one filter per channel"
-    flat = layer.get("filt_height") == 1 and (depthwise or layer["filt_width"] > 1)
-    if stream and flat and layer["stride_height"] > 1:
-        kernel, strides = ((layer[f"{key}_height"], layer[f"{key}_width"]) for key in ("filt", "stride"))
+    if multiplier not in (None, 1):
+        return f"depth_multiplier must be 1, got {multiplier}; hls4ml has one filter per channel"
+    flat = len(kernel) == 2 and kernel[0] == 1 and (multiplier is not None or kernel[1] > 1)
+    if stream and flat and strides[0] > 1:
         return (
             f"hls4ml 1.3.0 ignores the vertical stride of a kernel of one row in io_stream, got kernel {kernel} "
             f"with strides {strides}; use io_parallel, or a kernel of more rows"

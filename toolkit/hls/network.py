@@ -209,7 +209,7 @@ def read_scale(piece: Piece) -> tuple[type[Layer], Fields]:
     return kinds.Scale, {
         "scale": piece.weight("scale", (-1,)),
         "bias": piece.weight("bias", (-1,)),
-        "accum": piece.type("accum_t", piece.result),
+        "accum": piece.type("accum_t") if "accum_t" in piece.layer.types else None,
         "product": product_of(piece),
     }
 

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toolkit.errors import ConfigError
+from toolkit.network.layers import Softmax, SoftmaxForm
 from toolkit.precision import Overflow, Precision, Rounding
-from toolkit.records import Layer
 
 REACH_BITS = 3  # differences up to 2**3 are told apart
 LARGEST_SIZE = 1 << 16  # entries; a table of 18 bits takes 72 BRAM18K then
@@ -101,56 +101,42 @@ def address_bits(size: int) -> int:
 # What a converted softmax does ----------------------------------------------------------------------
 
 
-def table_step(layer: Layer, logits: Precision) -> float | None:
+def table_step(layer: Softmax) -> float | None:
     """Difference of logits that one table entry stands for; ``None`` for argmax, which has no table."""
-    implementation = str(layer.attributes.get("implementation", "stable"))
-    if implementation == "argmax":
+    if layer.form is SoftmaxForm.ARGMAX:
         return None
-    size = int(layer.attributes.get("exp_table_size", layer.attributes.get("table_size", HLS4ML_SIZE)))
-    if implementation == "legacy":
+    if layer.form is SoftmaxForm.LEGACY:
         return LEGACY_REACH / HLS4ML_SIZE
-    address = logits if implementation == "latency" else norm_type(layer, logits)
-    if implementation == "stable" and "inp_norm_t" not in layer.types:
-        size = min(size, 1 << address.width_bits)
-    return float(2.0 ** max(address.width_bits - address_bits(size), 0) * address.lsb)
+    address = layer.source.precision if layer.form is SoftmaxForm.LATENCY else layer.norm
+    return float(2.0 ** max(address.width_bits - address_bits(layer.exp_table_size), 0) * address.lsb)
 
 
-def norm_type(layer: Layer, logits: Precision) -> Precision:
-    """``inp_norm_t``: configured, or what hls4ml's template takes, which wraps."""
-    if "inp_norm_t" in layer.types:
-        return Precision.parse(layer.types["inp_norm_t"])
-    signed = int(logits.signed)
-    return Precision(max(logits.width_bits - signed, 1), logits.integer_bits - signed, signed=False)
-
-
-def wraps_from(layer: Layer, logits: Precision) -> float | None:
+def wraps_from(layer: Softmax) -> float | None:
     """Difference of logits from which ``max - x`` wraps to a small one; ``None`` where it cannot."""
-    if str(layer.attributes.get("implementation", "stable")) != "stable":
+    if layer.form is not SoftmaxForm.STABLE:
         return None
-    norm = norm_type(layer, logits)
+    norm, logits = layer.norm, layer.source.precision
     largest = logits.maximum - logits.minimum
     return norm.maximum + norm.lsb if norm.overflow is Overflow.WRAP and largest > norm.maximum else None
 
 
-def lost_decision(layer: Layer, logits: Precision) -> tuple[str, str] | None:
+def lost_decision(layer: Softmax) -> tuple[str, str] | None:
     """Where the largest logit and one that is a step below it become equal: the key that decides it, and how.
 
     ``None`` where argmax over the outputs is argmax over the logits unless those tie.
     """
-    step = table_step(layer, logits)
+    step, lsb = table_step(layer), layer.source.precision.lsb
     if step is None:
         return None
-    if step > logits.lsb:
-        return "table_size", f"a table entry stands for {step:g} of the logits, whose grid is {logits.lsb:g}"
-    below = math.exp(-logits.lsb)
-    for key in ("exp_table", "accum"):
-        if f"{key}_t" in layer.types:
-            precision = Precision.parse(layer.types[f"{key}_t"])
-            top, below = (float(value) for value in precision.quantize([1.0, below]))
-            if top == below:
-                return key, f"its type {precision} holds exp(-{logits.lsb:g}) as {below:g}, like exp(0)"
-    result = Precision.parse(layer.types["result_t"])
-    share = (1 - math.exp(-logits.lsb)) / layer.shape[-1]
-    if share < result.lsb:
-        return "result", f"probabilities can differ by {share:.2g}, its type {result} has steps of {result.lsb:.2g}"
+    if step > lsb:
+        return "table_size", f"a table entry stands for {step:g} of the logits, whose grid is {lsb:g}"
+    below = math.exp(-lsb)
+    for key, precision in (("exp_table", layer.exp_table), ("accum", layer.accum)):
+        top, below = (float(value) for value in precision.quantize([1.0, below]))
+        if top == below:
+            return key, f"its type {precision} holds exp(-{lsb:g}) as {below:g}, like exp(0)"
+    share = (1 - math.exp(-lsb)) / layer.shape[-1]
+    if share < layer.result.lsb:
+        steps = f"its type {layer.result} has steps of {layer.result.lsb:.2g}"
+        return "result", f"probabilities can differ by {share:.2g}, {steps}"
     return None

@@ -244,7 +244,7 @@ class Scale(Layer):
 
     scale: Weight
     bias: Weight
-    accum: Precision
+    accum: Precision | None = None
     product: Product = Product.MULT
 
     def validate(self) -> None:
