@@ -126,16 +126,63 @@ class AugmentationConfig(Section):
 
 
 class DatasetConfig(Section):
-    """``[dataset]``: which images."""
+    """``[dataset]``: a named dataset, or arrays of the user's own by ``path``."""
 
     name: str = "mnist5k"
-    """cifar10, fashion_mnist, mnist, mnist5k, digits or synthetic."""
+    """A named dataset; with ``path`` what the data are called (default: the file's name)."""
+    path: Path | None = None
+    """``.npz``, a folder of ``.npy``, HDF5, CSV, Parquet, or a folder of class folders with images."""
+    inputs: tuple[str, ...] | str | None = None
+    """Arrays (``.npz``, ``.npy``, HDF5; default ``x``; several are several inputs) or columns (CSV, Parquet)."""
+    labels: tuple[str, ...] | str | None = None
+    """The same for labels (default ``y``; of a table the last column)."""
+    scale: str | float | None = None
+    """``"1/255"``, a number to multiply by, ``"standard"`` (mean and deviation of the training split) or ``"none"``."""
+    class_names: tuple[str, ...] = ()
+    """Names of the classes in order; default: those of folders or words, else numbers."""
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the samples to judge by, where the data have no test split."""
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the training samples to choose epochs by, where the data have no validation split."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the splits made here."""
+    stratified: bool | None = None
+    """Keep classes in proportion in the splits made here; default: where labels are classes."""
     data_dir: Path | None = None
-    """Folder with the original files; default ``$TOOLKIT_DATA``, then Debian's, then Keras' own loader."""
+    """Folder with a named dataset's original files; default ``$TOOLKIT_DATA``, Debian's, then Keras' own loader."""
     shape: tuple[Positive, Positive, Positive] | None = None
-    """Height, width, channels to bring images to: zero padding (never scaling), grey repeated to RGB."""
+    """Height, width, channels of images: zero padding and grey repeated to RGB; images in folders are resized."""
     test_count: Positive | None = None
-    """Use only the first so many test images."""
+    """Use only the first so many test samples."""
+
+
+class HeadConfig(Section):
+    """``[task.heads.<output>]``: what one output is for; the keys of ``[task]`` that make sense there."""
+
+    kind: Literal["classification", "binary", "multilabel", "regression", "reconstruction", "unlabelled"] | None = None
+    """Default: inferred from the labels where that is plain."""
+    loss: str | None = None
+    """Keras' name of a loss; default: cross-entropy, or the mean squared error for numbers."""
+    metric: Any = None
+    """accuracy, top5, roc_auc, average_precision, f1, background_rejection, label_accuracy, rmse, mae, r2,
+    relative_resolution, reconstruction_auc, agreement, sqnr_db, or ``"module:function"`` of (targets, outputs)."""
+    direction: Literal["higher", "lower"] | None = None
+    """Which way is better, of a function of your own."""
+    unit: str | None = None
+    """Unit of the figure, such as that of a regression's target."""
+    signal: Annotated[int, Field(ge=0)] = 1
+    """background_rejection: the class that is signal."""
+    signal_efficiency: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """background_rejection: the share of the signal that is kept."""
+
+
+class TaskConfig(HeadConfig):
+    """``[task]``: what is to be learnt from the data and what it is judged by."""
+
+    heads: dict[str, HeadConfig] = Field(default_factory=dict)
+    """Outputs by the name of their layer, where the labels are several arrays."""
+    deciding: str | None = None
+    """The output whose figure of merit decides; default the first."""
 
 
 # What the zoo ships, for whoever must not import Keras to know it; a test holds them together.
@@ -398,7 +445,9 @@ class DesignFile(Section):
     name: Name = "design"
     """Names the run and its folder."""
     dataset: DatasetConfig = Field(default_factory=DatasetConfig)
-    """Which images."""
+    """Which data."""
+    task: TaskConfig = Field(default_factory=TaskConfig)
+    """What is learnt and judged."""
     model: ModelConfig = Field(default_factory=ModelConfig)
     """Which network."""
     train: TrainConfig = Field(default_factory=TrainConfig)

@@ -25,12 +25,12 @@ from toolkit.config import (
     QuantConfig,
     TrainConfig,
 )
-from toolkit.data import load_dataset
+from toolkit.data import Dataset, load_dataset
 from toolkit.emulation import emulate, prove
 from toolkit.estimation import estimate
 from toolkit.hls import build_csim, check, lint, write_project
 from toolkit.plan import Plan, baselines_of, distinct_labels, opened_model, plan_design, start_of, training_key
-from toolkit.records import BaselineRecord, CheckResult, Dataset, Finding, HlsProject, TrainRecord
+from toolkit.records import BaselineRecord, CheckResult, Finding, HlsProject, TrainRecord
 from toolkit.store import artifact, store_root
 from toolkit.training import compact, load_record, save_record, train
 from toolkit.training.train import OnEpoch
@@ -75,12 +75,13 @@ def run_design(
     target = Path(folder)
     plan = plan_design(design, target)
     say(str(plan))
-    dataset = load_dataset(design.dataset)
+    dataset = load_dataset(design.dataset, task=design.task)
     trained = first_model(design, dataset)
+    dataset = dataset.fitted(trained.model)
     save_record(trained, target / "models" / trained.name)
     quantized = is_quantized(trained.model)
     told = "trained" if design.train.epochs else "evaluated, not trained"
-    say(f"{'quantized' if quantized else 'float'} {trained.name}, {told}: accuracy {trained.accuracy.value:.2%}")
+    say(f"{'quantized' if quantized else 'float'} {trained.name}, {told}: {merit_text(trained)}")
     rows: dict[str, list[Any]] = {trained.name: [trained]}
     for baseline in baselines_of(design, trained.model):
         record = measured(baseline, trained, dataset)
@@ -91,7 +92,8 @@ def run_design(
         "design": design.name,
         "dataset": dataset.name,
         "dataset from": dataset.origin,
-        "test images": f"{len(dataset.y_test):,}",
+        f"test {dataset.noun}": f"{dataset.size():,}",
+        "scaling outside the FPGA": "; ".join(dict.fromkeys(map(str, dataset.scalings()))),
         **({"command": command} if command else {}),
     }
     rows |= {label: [*one.records] for label, one in made.items()}
@@ -104,6 +106,11 @@ def run_design(
         {label: one.checks for label, one in made.items()},
         {label: one.findings for label, one in made.items()},
     )
+
+
+def merit_text(record: TrainRecord) -> str:
+    """``accuracy 97.40 %``; without labels there is nothing to say of a float model."""
+    return f"{record.metric.title.lower()} {record.metric.text(record.merit.value)}" if record.merit else "no labels"
 
 
 def first_model(design: DesignFile, dataset: Dataset) -> TrainRecord:
@@ -161,12 +168,13 @@ def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, folder
     for note in project.notes:
         say(f"  {note}")
     emulator = emulate(project)
-    reference = None if is_quantized(trained.model) else trained.model
+    alone = is_quantized(trained.model) and dataset.task != "unlabelled"
+    reference = None if alone else trained.model
     judged = judge(emulator, dataset, float_model=reference)
-    accuracy = judged.figures["accuracy"].value
     exact = is_quantized(quantized.model)  # a float model has no bits to be equal to
     keras = "QKeras" if exact else "float Keras"
-    say(f"{design.label}: accuracy {accuracy:.2%} emulated, {quantized.accuracy.value:.2%} in {keras}")
+    told = f"{judged.metric.title.lower()} {judged.metric.text(judged.merit.value)} emulated"
+    say(f"{design.label}: {told}, {merit_text(quantized)} in {keras}")
     estimated = estimate(project)
     records: list[Any] = [quantized, project, judged, estimated]
     count = None if design.proof.whole_split else design.proof.csim_count
@@ -186,8 +194,11 @@ def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, folder
 
 def input_ranges(project: HlsProject, dataset: Dataset) -> dict[str, tuple[float, float]]:
     """Lowest and highest value that test images have, by input."""
-    images = dataset.inputs("test")
-    return {name: (float(images.min()), float(images.max())) for name in project.graph.inputs[:1]}
+    inputs = dataset.inputs("test")
+    parts = inputs if isinstance(inputs, list) else [inputs]
+    return {
+        name: (float(part.min()), float(part.max())) for name, part in zip(project.graph.inputs, parts, strict=True)
+    }
 
 
 def design_model(

@@ -20,16 +20,25 @@ from typing import TYPE_CHECKING, Any
 from toolkit.baselines.engines import check_request
 from toolkit.comparison.design import graph_macs
 from toolkit.comparison.report import refuse_foreign
-from toolkit.config import BaselineConfig, DesignConfig, DesignFile, EstimateConfig, ModelConfig, TrainConfig, zoo_names
-from toolkit.data import load_dataset
-from toolkit.data.datasets import DATASETS
+from toolkit.config import (
+    BaselineConfig,
+    DatasetConfig,
+    DesignConfig,
+    DesignFile,
+    EstimateConfig,
+    ModelConfig,
+    TrainConfig,
+    zoo_names,
+)
+from toolkit.data import Dataset, load_dataset
+from toolkit.data.datasets import known_datasets
 from toolkit.emulation import emulate
-from toolkit.errors import ConfigError, ModelError, StoreError, ToolkitError, choose
+from toolkit.errors import ConfigError, DataError, ModelError, StoreError, ToolkitError, choose
 from toolkit.estimation import estimate
 from toolkit.hls.limits import check_config
 from toolkit.hls.project import check_target
 from toolkit.process import cores, require_tool
-from toolkit.records import Dataset, Estimate, Figure
+from toolkit.records import Estimate, Figure
 from toolkit.store import digest, package_versions, store_root
 
 if TYPE_CHECKING:
@@ -126,12 +135,13 @@ def plan_design(design: DesignFile, folder: str | Path | None = None) -> Plan:
     nothing written. ``folder`` is where a run will write. Raises what the run would raise later: ``ConfigError``,
     ``DataError``, ``ModelError``, ``HlsError``, ``StoreError`` or ``ToolNotFound``.
     """
-    from toolkit.training.train import require_fit
+    from toolkit.training.train import require_fit, require_labels
 
     check_design(design, folder)
-    dataset = load_dataset(design.dataset)
+    dataset = load_dataset(design.dataset, task=design.task)
     model, name, origin = opened_model(design.model, dataset)
-    require_fit(model, dataset)
+    dataset = require_fit(model, dataset)
+    require_labels(dataset, design.train)
     check_schedules(design)
     pace = Pace(model, dataset)
     first = first_step(design, dataset, pace, name, origin)
@@ -147,8 +157,19 @@ def plan_design(design: DesignFile, folder: str | Path | None = None) -> Plan:
         steps.append(design_step(wanted, dry, dataset, pace, as_given=starts[key] is model))
         notes += [f"{wanted.label}: {note}" for note in dry.notes]
     steps.append(Step("report", "table, pictures, page", about(REPORT_S)))
-    subject = f"{counted(len(dataset.y_train), 'training image')}, {counted(len(dataset.y_test), 'test image')}"
-    return Plan(design.name, f"{name} on {dataset.name}, {subject}", tuple(steps), tuple(notes))
+    what = dataset.noun.removesuffix("s")
+    subject = f"{counted(dataset.size('train'), f'training {what}')}, {counted(dataset.size(), f'test {what}')}"
+    return Plan(design.name, f"{name} on {dataset.name}, {subject}", tuple(steps), (*task_notes(dataset), *notes))
+
+
+def task_notes(dataset: Dataset) -> list[str]:
+    """What each output is judged by and how that was seen; nothing of classes told to be judged by accuracy."""
+    if dataset.metric.name == "accuracy" and dataset.head.note is None:
+        return []
+    who = [f"{head.name}: " if head.name else "" for head in dataset.heads]
+    why = [f" ({head.note})" if head.note else "" for head in dataset.heads]
+    what = [f"{head.kind}, judged by {head.metric.title}" for head in dataset.heads]
+    return [f"{name}{text}{note}" for name, text, note in zip(who, what, why, strict=True)]
 
 
 def counted(number: int, what: str) -> str:
@@ -161,10 +182,7 @@ def counted(number: int, what: str) -> str:
 
 def check_design(design: DesignFile, folder: str | Path | None = None) -> None:
     """Raise for whatever the file alone decides; quick, and without TensorFlow."""
-    choose("dataset.name", design.dataset.name, DATASETS)
-    data_dir = design.dataset.data_dir
-    if data_dir is not None and not data_dir.expanduser().is_dir():
-        raise ConfigError(f"dataset.data_dir must be a folder with the dataset's files, got {data_dir}")
+    check_dataset(design.dataset)
     check_model(design.model)
     check_teacher("train", design.train, ())
     for baseline in design.baselines:
@@ -178,6 +196,17 @@ def check_design(design: DesignFile, folder: str | Path | None = None) -> None:
         require_tool("g++")
     if folder is not None:
         check_folder(Path(folder), design)
+
+
+def check_dataset(dataset: DatasetConfig) -> None:
+    """Raise for a name that no dataset has, and for files and folders that are not there."""
+    data_dir = dataset.data_dir
+    if data_dir is not None and not data_dir.expanduser().is_dir():
+        raise ConfigError(f"dataset.data_dir must be a folder with the dataset's files, got {data_dir}")
+    if dataset.path is None:
+        choose("dataset.name", dataset.name, known_datasets())
+    elif not dataset.path.expanduser().exists():
+        raise DataError(f"dataset.path: {dataset.path} does not exist")
 
 
 def check_model(model: ModelConfig) -> None:
@@ -323,7 +352,7 @@ def converted_dry(design: DesignConfig, start: keras.Model, dataset: Dataset) ->
     emulator.predict(images)  # the first run prepares
     begun = time.perf_counter()
     emulator.predict(images)
-    rate = len(images) / max(time.perf_counter() - begun, 1e-6)
+    rate = min(TIMED_IMAGES, dataset.size()) / max(time.perf_counter() - begun, 1e-6)
     roughly = estimate(conversion.graph, EstimateConfig(fifo_simulation=False), hls=design.hls)
     return Dry(conversion, rate, (*conversion.notes, *room_notes(roughly, design.hls.part)))
 
@@ -360,7 +389,7 @@ class Pace:
             return about(TRACING_S)
         step = self.step(config)
         step *= (QUANTIZED_STEP if quantized else 1) * (1 if config.teacher is None else TAUGHT_STEP)
-        steps = config.epochs * math.ceil(len(self.dataset.y_train) / config.batch_size)
+        steps = config.epochs * math.ceil(self.dataset.size("train") / config.batch_size)
         return total([about(TRACING_S), about(steps * step, GUESSED if quantized else TIMED)])
 
 
@@ -382,7 +411,7 @@ def baseline_step(baseline: BaselineConfig, pace: Pace, dataset: Dataset) -> Ste
     row = f"{baseline.engine} {baseline.precision}"
     if baseline.engine == "gpu_model":
         return Step(row, "modelled from a data sheet", about(ENGINE_S))
-    images = len(dataset.y_test) + baseline.repeats * sum(baseline.batches)
+    images = dataset.size() + baseline.repeats * sum(baseline.batches)
     seconds = ENGINE_S + images * count_macs(pace.model) / (ENGINE_MACS_PER_S * cores())
     return Step(row, f"measured at {counted(len(baseline.batches), 'batch size')}", about(seconds))
 
@@ -390,7 +419,7 @@ def baseline_step(baseline: BaselineConfig, pace: Pace, dataset: Dataset) -> Ste
 def design_step(design: DesignConfig, dry: Dry, dataset: Dataset, pace: Pace, *, as_given: bool) -> Step:
     """Training, project, emulation and csim of one design."""
     trained = about(TRACING_S) if design.qat is None else pace.training(design.qat, quantized=True)
-    images = len(dataset.y_test)
+    images = dataset.size()
     times = [trained, about(DESIGN_S), about(images / dry.images_per_s, TIMED)]
     words = [
         ("as it is" if as_given else "post-training")

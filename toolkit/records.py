@@ -69,47 +69,26 @@ class Figure:
         return cls(**fields)
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Images and labels in fixed splits.
-
-    ``x_*``: uint8 ``[n, height, width, channels]``; ``y_*``: int64 ``[n]`` indexing ``class_names``.
-    ``digest`` covers every array and the names; ``test_digest`` only the test split, which is what
-    a comparison has to agree on. Models take ``float32`` pixels divided by 255: :meth:`inputs`.
-    """
+@dataclass(frozen=True)
+class Metric:
+    """What a task is judged by: its figure's name, which way is better, its unit, what a reader is told."""
 
     name: str
-    x_train: Array
-    y_train: Array
-    x_validation: Array
-    y_validation: Array
-    x_test: Array
-    y_test: Array
-    class_names: tuple[str, ...]
-    digest: str
-    test_digest: str
-    origin: str  # where the bytes came from: a path, a package and version, or "generated"
+    better: Literal["higher", "lower"]
+    unit: str  # "fraction", "dB", the target's own; "" for a plain number
+    title: str
+    meaning: str = ""
 
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of one image."""
-        height, width, channels = self.x_train.shape[1:]
-        return height, width, channels
+    def gain(self, value: float) -> float:
+        """The value turned so that larger is better."""
+        return value if self.better == "higher" else -value
 
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
+    def text(self, value: float) -> str:
+        """A value as a reader sees it: ``97.40 %``, ``0.0312 GeV``."""
+        return f"{value:.2%}" if self.unit == "fraction" else f"{value:.4g} {self.unit}".strip()
 
-    def inputs(self, split: str = "test", count: int | None = None) -> npt.NDArray[np.float32]:
-        """Images of a split as models take them: float32 in [0, 1]; the first ``count`` if given."""
-        images: Array = getattr(self, f"x_{split}")[:count]
-        return images.astype(np.float32) / np.float32(255)
 
-    def labels(self, split: str = "test", count: int | None = None) -> Array:
-        """Labels of a split; the first ``count`` if given."""
-        labels: Array = getattr(self, f"y_{split}")[:count]
-        return labels
+ACCURACY = Metric("accuracy", "higher", "fraction", "Accuracy", "top-1 on the test split")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,13 +98,27 @@ class TrainRecord:
     name: str
     model: keras.Model
     path: Path | None
-    accuracy: Figure
+    figures: Mapping[str, Figure]  # on the test split, by name; the one that decides is ``merit``
     history: Mapping[str, Sequence[float]]
     seed: int
     digest: str
     test_digest: str
     seconds: Figure
     environment: Mapping[str, str] = field(default_factory=dict)
+    metric: Metric = ACCURACY
+    scale: tuple[Mapping[str, Any], ...] = ()  # how each input was scaled, which stands outside the FPGA
+
+    @property
+    def merit(self) -> Figure | None:
+        """The figure of merit of the task; ``None`` without labels."""
+        return self.figures.get(self.metric.name)
+
+    @property
+    def accuracy(self) -> Figure:
+        """The figure of merit under its usual name; raises ``AttributeError`` where the task has another."""
+        if "accuracy" not in self.figures:
+            raise AttributeError(f"{self.name} is judged by {self.metric.name}: see merit")
+        return self.figures["accuracy"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -353,6 +346,12 @@ class BaselineRecord:
     notes: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()  # [label][prediction] counts on the test split
     class_names: tuple[str, ...] = ()
+    metric: Metric = ACCURACY
+
+    @property
+    def merit(self) -> Figure | None:
+        """The figure of merit of the task, where the engine could be run."""
+        return self.figures.get(self.metric.name, self.accuracy)
 
 
 @dataclass(frozen=True, eq=False)

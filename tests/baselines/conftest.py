@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toolkit.records import Dataset
+from toolkit.data import Dataset
 
 CLASSES = ("dark", "left", "right", "bright")
 

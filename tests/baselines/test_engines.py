@@ -14,8 +14,9 @@ from toolkit.baselines import ENGINES, engine, measure_baseline
 from toolkit.baselines.engines import Request, Runner, load_engines, measured
 from toolkit.baselines.onnx_graph import onnx_model
 from toolkit.baselines.onnxruntime_engine import onnx_runner, open_session, require_provider
+from toolkit.data import Dataset
 from toolkit.errors import ConfigError, ModelError, ToolNotFound
-from toolkit.records import BaselineRecord, Dataset
+from toolkit.records import BaselineRecord
 
 CASES = [
     ("keras", "float32", 1.0),

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.baselines.evaluation import Evaluation, evaluate, wilson
+from toolkit.baselines.evaluation import Evaluation, evaluate
+from toolkit.data.merit import wilson
 from toolkit.errors import DataError
 
 
@@ -62,5 +63,5 @@ def test_partial_test_split_is_noted() -> None:
     ids=["labels", "float logits"],
 )
 def test_shapes_that_do_not_fit_are_refused(logits: np.ndarray, labels: np.ndarray, keys: dict[str, object]) -> None:
-    with pytest.raises(DataError, match="logits"):
+    with pytest.raises(DataError, match=r"outputs|logits"):
         judged(logits, labels, **keys)

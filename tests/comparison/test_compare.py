@@ -15,9 +15,10 @@ from stage_records import CLASSES, baseline, check, estimate, evaluation, fpga, 
 from toolkit.comparison import compare, implementation_from, judge
 from toolkit.comparison.compare import dominates, pareto
 from toolkit.config import HlsConfig
+from toolkit.data import Dataset
 from toolkit.errors import ComparisonError, ConfigError
 from toolkit.hls.reports import CsynthReport, ModuleReport, UtilizationReport, VendorReports
-from toolkit.records import Dataset, Figure, Graph, HlsProject, Implementation, Layer, Tensor, Weight
+from toolkit.records import Figure, Graph, HlsProject, Implementation, Layer, Tensor, Weight
 
 
 def project(name: str) -> HlsProject:

@@ -56,6 +56,6 @@ def test_nothing_asked_is_nothing_done() -> None:
 
 def test_other_splits_come_as_they_are() -> None:
     dataset = load_dataset("synthetic", counts=(8, 4, 20))
-    batches = list(split_batches(dataset.x_test, dataset.y_test, 8).as_numpy_iterator())
+    batches = list(split_batches(dataset, "test", 8).as_numpy_iterator())
     np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), dataset.inputs("test"))
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), dataset.y_test)

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from toolkit.config import DatasetConfig
-from toolkit.data import datasets, load_dataset, read_cifar10, read_idx, reshape_images
+from toolkit.data import Dataset, datasets, load_dataset, read_cifar10, read_idx, reshape_images
 from toolkit.errors import ConfigError, DataError
-from toolkit.records import Dataset
 
 COUNTS = {
     "mnist5k": (3600, 400, 1000),

@@ -12,6 +12,7 @@ import pytest
 
 from toolkit.cli import exit_code
 from toolkit.config import EstimateConfig, HlsConfig, PruneConfig, QuantConfig, TrainConfig
+from toolkit.data import Dataset
 from toolkit.emulation import emulate
 from toolkit.errors import ConfigError, ModelError
 from toolkit.estimation import estimate
@@ -32,7 +33,7 @@ from toolkit.exploration.proof import project_of
 from toolkit.exploration.space import Point, read_sweep
 from toolkit.exploration.targets import choices, keeping, resolve, within
 from toolkit.hls import write_project
-from toolkit.records import Dataset, TrainRecord
+from toolkit.records import TrainRecord
 from toolkit.training import quantize, train
 
 pytestmark = pytest.mark.train

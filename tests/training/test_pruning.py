@@ -10,9 +10,8 @@ import pytest
 from keras import layers
 
 from toolkit.config import PruneConfig, QuantConfig, TrainConfig
-from toolkit.data import load_dataset
+from toolkit.data import Dataset, load_dataset
 from toolkit.errors import ConfigError
-from toolkit.records import Dataset
 from toolkit.training import fold, nonzero_weights, quantize, sparsity_of, train
 from toolkit.training.pruning import prunable, prune, sparsity_at
 from toolkit.zoo import seeded

@@ -12,10 +12,10 @@ import pytest
 from keras import layers
 
 from toolkit.config import AugmentationConfig, QuantConfig, TrainConfig
-from toolkit.data import load_dataset
+from toolkit.data import Dataset, load_dataset
 from toolkit.errors import ConfigError, DataError, ModelError, StoreError
-from toolkit.records import Dataset, TrainRecord
-from toolkit.training import load_record, measure_accuracy, predict, quantize, train
+from toolkit.records import TrainRecord
+from toolkit.training import load_record, measure, predict, quantize, train
 from toolkit.training.losses import distillation_loss
 from toolkit.zoo import seeded
 
@@ -57,7 +57,7 @@ def same_weights(first: keras.Model, second: keras.Model) -> bool:
 
 def test_it_learns_and_leaves_its_input_alone(model: keras.Model, trained: TrainRecord, dataset: Dataset) -> None:
     assert trained.accuracy.value > 0.9 and trained.accuracy.source == "measured"
-    assert trained.accuracy == measure_accuracy(trained.model, dataset)
+    assert trained.accuracy == measure(trained.model, dataset)["accuracy"]
     assert same_weights(model, small_model()) and getattr(model, "optimizer", None) is None
     assert trained.test_digest == dataset.test_digest and trained.model.name == "small"
     assert set(trained.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
@@ -67,7 +67,7 @@ def test_it_learns_and_leaves_its_input_alone(model: keras.Model, trained: Train
 
 def test_the_best_epoch_is_kept(model: keras.Model, dataset: Dataset) -> None:
     record = train(model, dataset, config(epochs=5, learning_rate=0.05))
-    validation = measure_accuracy(record.model, dataset, "validation").value
+    validation = measure(record.model, dataset, "validation")["accuracy"].value
     assert validation == pytest.approx(max(record.history["val_accuracy"]), abs=1e-6)
 
 
@@ -160,12 +160,12 @@ def test_quantization_aware_training_recovers_accuracy(trained: TrainRecord, dat
     coarse = QuantConfig(weight_bits=2, activation_bits=2, input_bits=2)
     start = quantize(trained.model, coarse, dataset)
     record = train(start, dataset, config(epochs=5), folder=tmp_path / "q2")
-    assert record.accuracy.value >= measure_accuracy(start, dataset).value
+    assert record.accuracy.value >= measure(start, dataset)["accuracy"].value
     for layer in record.model.layers:
         if hasattr(layer, "kernel_quantizer_internal"):
             assert len(np.unique(np.asarray(layer.kernel_quantizer_internal(layer.kernel)))) <= 4
     loaded = load_record(tmp_path / "q2")
-    np.testing.assert_array_equal(predict(loaded.model, dataset.x_test), predict(record.model, dataset.x_test))
+    np.testing.assert_array_equal(predict(loaded.model, dataset), predict(record.model, dataset))
     assert (loaded.accuracy, loaded.digest, loaded.history) == (record.accuracy, record.digest, record.history)
     assert loaded.path == record.path == tmp_path / "q2" / "model.keras"
 

@@ -13,10 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from toolkit.baselines import timing
-from toolkit.baselines.evaluation import evaluate
-from toolkit.errors import ConfigError, ModelError, ToolNotFound, choose
-from toolkit.records import Array, BaselineRecord, Dataset, Figure, TrainRecord
+from toolkit.baselines.evaluation import evaluate_on
+from toolkit.data import Dataset
+from toolkit.errors import ConfigError, DataError, ModelError, ToolNotFound, choose
+from toolkit.records import Array, BaselineRecord, Figure, TrainRecord
 from toolkit.store import package_versions
+from toolkit.training.losses import gives_probabilities
+from toolkit.training.train import predict
 
 if TYPE_CHECKING:
     import keras
@@ -36,6 +39,7 @@ class Request:
     repeats: int
     threads: int | None = None
     float_logits: Array | None = None
+    probabilities: tuple[bool, ...] = ()  # which outputs of the model end in softmax or sigmoid
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +127,9 @@ def measure_baseline(
             raise ConfigError(f"{what} must be at least 1, got {', '.join(map(str, values)) or 'none'}")
     name = name or f"{engine} {precision} {provider}"
     live = model.model if isinstance(model, TrainRecord) else model
-    fitting(live, dataset)
-    request = Request(name, precision, provider, tuple(sorted(set(batches))), repeats, threads)
+    dataset = fitting(live, dataset)
+    ends = gives_probabilities(live)
+    request = Request(name, precision, provider, tuple(sorted(set(batches))), repeats, threads, probabilities=ends)
     try:
         logits = reference_logits(live if reference is None else reference, dataset)
         return chosen.measure(live, dataset, Request(**{**vars(request), "float_logits": logits}))
@@ -144,35 +149,31 @@ def check_request(engine: str, precision: str | None = None, provider: str | Non
     return chosen, wanted, choose(f"provider of {engine}", provider or chosen.providers[0], chosen.providers)
 
 
-def fitting(model: Any, dataset: Dataset) -> None:
-    """Raise ``ModelError`` unless the model takes the dataset's images and answers with one logit per class."""
-    takes, gives = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
-    if takes != dataset.input_shape or gives != (dataset.classes,):
-        raise ModelError(
-            f"a baseline's model must take {dataset.input_shape} and give {dataset.classes} logits for "
-            f"{dataset.name}, got {takes} -> {gives}"
-        )
+def fitting(model: Any, dataset: Dataset) -> Dataset:
+    """The dataset in the order of the model's inputs and outputs; raises ``ModelError`` unless they fit."""
+    try:
+        return dataset.fitted(model)
+    except DataError as error:
+        raise ModelError(f"a baseline's model must fit the data: {error}") from None
 
 
 def reference_logits(reference: Any, dataset: Dataset) -> Array:
     """Test logits of a Keras model, or the array itself."""
     if hasattr(reference, "predict"):
-        logits: Array = reference.predict(dataset.inputs("test"), batch_size=EVALUATION_BATCH, verbose=0)
-        return logits
+        return predict(reference, dataset)
     return reference  # type: ignore[no-any-return]
 
 
 def measured(engine_name: str, runner: Runner, dataset: Dataset, request: Request) -> BaselineRecord:
     """Judge a runner on the whole test split and time it at every batch size."""
     inputs = dataset.inputs("test")
-    judged = evaluate(
+    judged = evaluate_on(
+        dataset,
         run_batches(runner, inputs),
-        dataset.labels("test"),
         source="measured",
         engine=engine_name,
-        test_digest=dataset.test_digest,
-        class_names=dataset.class_names,
-        float_logits=request.float_logits,
+        probabilities=request.probabilities,
+        float_outputs=request.float_logits,
     )
     watched = timing.reset_peak_memory()
     timings = [time_batch(runner, inputs, batch, request.repeats) for batch in request.batches]
@@ -193,7 +194,8 @@ def measured(engine_name: str, runner: Runner, dataset: Dataset, request: Reques
         batch=timings[0].batch,
         latency_us=timings[0].latency(),
         throughput_hz=best.throughput(),
-        accuracy=judged.figures["accuracy"],
+        accuracy=judged.figures.get("accuracy"),
+        metric=judged.metric,
         fused=runner.fused,
         environment={**package_versions(), **timing.machine(), **runner.environment},
         test_digest=dataset.test_digest,

@@ -1,25 +1,28 @@
-"""What logits are worth on labelled images: top-1, top-5, agreement with float, confusion matrix."""
+"""What an engine's outputs are worth on a test split: figures of merit, agreement with float, confusion matrix."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from toolkit.data import Dataset
+from toolkit.data.heads import Head
+from toolkit.data.judging import figures_of, judged
+from toolkit.data.merit import MERITS, Answers
 from toolkit.errors import DataError
-from toolkit.records import Array, Figure, LayerProfile, Source
+from toolkit.records import ACCURACY, Array, Figure, LayerProfile, Metric, Source
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy of one engine on the first ``images`` of ``images_total`` test images.
+    """What one engine is worth on the first ``images`` of ``images_total`` test samples.
 
-    ``figures`` holds ``accuracy``, ``top5`` (from six classes up) and ``agreement`` (with the float
-    model, when its logits were given) as fractions; ``confusion[label][prediction]`` counts images.
-    ``engine`` says who computed the logits: ``csim``, ``emulation``, ``keras``, ``onnxruntime``, ...
+    ``figures`` holds the figure that ``metric`` names, those beside it (``top5`` from six classes up) and, when the
+    float model's outputs were given, ``agreement`` with it (classes) or ``sqnr_db`` (everything else);
+    ``confusion[label][prediction]`` counts samples. ``engine`` says who computed the outputs: ``csim``,
+    ``emulation``, ``keras``, ``onnxruntime``, ...
     """
 
     engine: str
@@ -31,6 +34,12 @@ class Evaluation:
     class_names: tuple[str, ...] = ()
     profile: tuple[LayerProfile, ...] = ()  # what each layer's output spanned, where the engine tells
     environment: Mapping[str, str] = field(default_factory=dict)  # what the engine was built with
+    metric: Metric = ACCURACY
+
+    @property
+    def merit(self) -> Figure:
+        """The figure that decides."""
+        return self.figures[self.metric.name]
 
     @property
     def whole(self) -> bool:
@@ -50,54 +59,71 @@ def evaluate(
     float_logits: Array | None = None,
 ) -> Evaluation:
     """Judge ``logits [n, classes]`` against ``labels [n]``; raises ``DataError`` when shapes disagree."""
-    logits = np.asarray(logits).reshape(len(logits), -1)
-    if len(logits) != len(labels) or logits.shape[1] != len(class_names):
-        raise DataError(
-            f"logits must have shape [{len(labels)}, {len(class_names)}] (images, classes), got {list(logits.shape)}"
-        )
+    head = Head("classification", MERITS["accuracy"], class_names=class_names)
+    answers = head.answers(labels, logits)
     n, total = len(labels), images_total or len(labels)
-    chosen = logits.argmax(axis=1)
-    note = f"{n} test images" if n == total else f"first {n} of {total} test images"
-    figures = {"accuracy": share(chosen == labels, source, note)}
-    if logits.shape[1] > 5:
-        figures["top5"] = share(in_top(logits, labels, 5), source, note)
-    if float_logits is not None:
-        same = chosen == classes_of(float_logits, n)
-        figures["agreement"] = share(same, source, f"same class as the float model; {note}")
-    return Evaluation(engine, n, total, test_digest, figures, confusion(labels, chosen, len(class_names)), class_names)
+    note = note_of(n, total, "images")
+    figures = {**head.figures(answers, source, note), **beside_float(head, answers, float_logits, source, note)}
+    return Evaluation(engine, n, total, test_digest, figures, head.confusion(answers), class_names)
 
 
-def classes_of(float_logits: Array, n: int) -> npt.NDArray[np.int_]:
-    """The float model's classes on the first ``n`` images; raises ``DataError`` when it judged fewer."""
-    if len(float_logits) < n:
-        raise DataError(f"agreement needs the float model's logits of {n} images, got {len(float_logits)}")
-    answered: npt.NDArray[np.int_] = np.asarray(float_logits)[:n].reshape(n, -1).argmax(axis=1)
-    return answered
+def evaluate_on(
+    dataset: Dataset,
+    outputs: Array,
+    *,
+    source: Source,
+    engine: str,
+    probabilities: Sequence[bool] = (),
+    count: int | None = None,
+    float_outputs: Array | None = None,
+) -> Evaluation:
+    """Judge outputs ``[n, ...]`` on the first ``count`` test samples of a dataset by its own figures of merit.
+
+    Several outputs stand side by side. ``probabilities`` says which end in softmax or sigmoid. Raises ``DataError``
+    when shapes disagree.
+    """
+    total = dataset.size("test")
+    n = min(count or total, total)
+    note = note_of(n, total, dataset.noun)
+    flat = None if float_outputs is None else first_outputs(float_outputs, n)
+    answers = judged(dataset, outputs, probabilities, "test", count, flat)
+    figures: dict[str, Figure] = {}
+    confusion: tuple[tuple[int, ...], ...] = ()
+    for (head, found), answered in zip(figures_of(dataset, answers, source, note), answers, strict=True):
+        figures |= found
+        if head is dataset.head:
+            confusion = head.confusion(answered)
+            figures |= beside_float(head, answered, flat if len(dataset.heads) == 1 else None, source, note)
+    return Evaluation(
+        engine, n, total, dataset.test_digest, figures, confusion, dataset.head.class_names, metric=dataset.metric
+    )
 
 
-def share(hits: npt.NDArray[np.bool_], source: Source, note: str) -> Figure:
-    """The fraction that is true, with its 95 % Wilson interval."""
-    n, fraction = len(hits), float(np.mean(hits))
-    low, high = wilson(fraction, n)
-    return Figure(fraction, "fraction", source, low, high, f"{note}; 95 % Wilson interval")
+def note_of(n: int, total: int, noun: str) -> str:
+    return f"{n} test {noun}" if n == total else f"first {n} of {total} test {noun}"
 
 
-def wilson(fraction: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson score interval of a binomial fraction (Wilson, JASA 22, 1927)."""
-    centre = (fraction + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(fraction * (1 - fraction) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+def first_outputs(float_outputs: Array, n: int) -> Array:
+    """The float model's outputs on the first ``n`` samples, ``[n, ...]``; raises ``DataError`` when it judged fewer."""
+    if len(float_outputs) < n:
+        raise DataError(f"agreement needs the float model's logits of {n} images, got {len(float_outputs)}")
+    return np.asarray(float_outputs)[:n].reshape(n, -1)
 
 
-def in_top(logits: Array, labels: Array, k: int) -> npt.NDArray[np.bool_]:
-    """Whether each label is among the ``k`` largest logits; ties count by position, as argmax does."""
-    best = np.argsort(-logits, axis=1, kind="stable")[:, :k]
-    hits: npt.NDArray[np.bool_] = (best == np.asarray(labels)[:, None]).any(axis=1)
-    return hits
-
-
-def confusion(labels: Array, chosen: Array, classes: int) -> tuple[tuple[int, ...], ...]:
-    """``[label][prediction]`` counts."""
-    counts = np.zeros((classes, classes), int)
-    np.add.at(counts, (labels, chosen), 1)
-    return tuple(tuple(int(count) for count in row) for row in counts)
+def beside_float(
+    head: Head, answers: Answers, float_outputs: Array | None, source: Source, note: str
+) -> dict[str, Figure]:
+    """How near the outputs are to the float model's: the same class, or signal over quantization noise."""
+    if float_outputs is None or head.kind == "unlabelled":
+        return {}
+    n = len(answers)
+    floats = first_outputs(float_outputs, n).astype(np.float64)
+    if head.kind == "binary":
+        score = floats[:, 0] if floats.shape[1] == 1 else floats[:, 1] - floats[:, 0]
+        sides = Answers((score > answers.threshold).astype(int), answers.outputs, threshold=answers.threshold)
+        agreement = replace(MERITS["agreement"], hits=MERITS["accuracy"].hits)
+        return {"agreement": agreement.figure(sides, source, f"same class as the float model; {note}")}
+    name = "agreement" if head.kind == "classification" else "sqnr_db"
+    compared = Answers(floats, answers.outputs)
+    told = "same class as the float model" if name == "agreement" else "against the float model"
+    return {name: MERITS[name].figure(compared, source, f"{told}; {note}")}

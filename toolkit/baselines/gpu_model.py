@@ -22,12 +22,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from toolkit.baselines.engines import Request, engine, run_batches
-from toolkit.baselines.evaluation import Evaluation, evaluate
+from toolkit.baselines.evaluation import Evaluation, evaluate_on
 from toolkit.baselines.gpus import Gpu, find_gpu, gpus
 from toolkit.baselines.keras_engine import WEIGHT_BYTES, model_figures
 from toolkit.baselines.workload import Kernel, fused_names, kernels
+from toolkit.data import Dataset
 from toolkit.errors import choose
-from toolkit.records import BaselineRecord, Dataset, Figure
+from toolkit.records import BaselineRecord, Figure
 from toolkit.store import artifact, digest, package_versions, read_json, write_json
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def measure_gpu_model(model: keras.Model, dataset: Dataset, request: Request) ->
         batch=first,
         latency_us=latency(times[first], gpu, first),
         throughput_hz=throughput(times[best], gpu, best),
-        accuracy=judged.figures["accuracy"] if judged else None,
+        accuracy=judged.figures.get("accuracy") if judged else None,
+        metric=judged.metric if judged else dataset.metric,
         fused=fused_names(found),
         environment={**package_versions(), "modelled_gpu": gpu.title, "modelled_gpu_data_sheet": gpu.source},
         test_digest=dataset.test_digest,
@@ -144,14 +146,13 @@ def judged_elsewhere(model: keras.Model, dataset: Dataset, request: Request) -> 
         logits, who = run_batches(runner, dataset.inputs("test")), "the same int8 QDQ graph in ONNX Runtime on the CPU"
     if logits is None:
         return None
-    judged = evaluate(
+    judged = evaluate_on(
+        dataset,
         logits,
-        dataset.labels("test"),
         source="measured",
         engine="gpu_model",
-        test_digest=dataset.test_digest,
-        class_names=dataset.class_names,
-        float_logits=request.float_logits,
+        probabilities=request.probabilities,
+        float_outputs=request.float_logits,
     )
     figures = {key: with_note(figure, who) for key, figure in judged.figures.items()}
     return Evaluation(**{**vars(judged), "figures": figures})

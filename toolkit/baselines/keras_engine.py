@@ -10,8 +10,9 @@ import numpy as np
 from toolkit.baselines import timing
 from toolkit.baselines.engines import Request, Runner, engine, measured
 from toolkit.baselines.workload import kernels
+from toolkit.data import Dataset
 from toolkit.errors import ConfigError, ToolNotFound
-from toolkit.records import Array, BaselineRecord, Dataset, Figure
+from toolkit.records import Array, BaselineRecord, Figure
 
 if TYPE_CHECKING:
     import keras

@@ -13,8 +13,9 @@ import numpy as np
 from toolkit.baselines.engines import Request, Runner, engine, measured
 from toolkit.baselines.timing import allowed_cpus
 from toolkit.baselines.workload import count_macs
+from toolkit.data import Dataset
 from toolkit.errors import ModelError
-from toolkit.records import Array, BaselineRecord, Dataset, Figure
+from toolkit.records import Array, BaselineRecord, Figure
 from toolkit.store import artifact, digest, package_versions
 
 if TYPE_CHECKING:

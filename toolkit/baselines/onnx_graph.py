@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from toolkit.data import Dataset
 from toolkit.errors import ModelError
 from toolkit.quiet import silenced
-from toolkit.records import Array, Dataset
+from toolkit.records import Array
 from toolkit.store import artifact, digest, package_versions
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from toolkit.baselines import timing
 from toolkit.baselines.engines import Request, Runner, engine, measured
 from toolkit.baselines.onnx_graph import fused, initializer_bytes, onnx_model, optimized
 from toolkit.baselines.workload import count_macs
+from toolkit.data import Dataset
 from toolkit.errors import ModelError, ToolNotFound
 from toolkit.quiet import silenced
-from toolkit.records import Array, BaselineRecord, Dataset, Figure
+from toolkit.records import Array, BaselineRecord, Figure
 from toolkit.store import digest, store_root
 
 if TYPE_CHECKING:

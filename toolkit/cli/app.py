@@ -72,7 +72,8 @@ UsageError: Any = typer.BadParameter.__bases__[0]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DataName = Annotated[
-    str | None, typer.Option("--dataset", help="cifar10, fashion_mnist, mnist, mnist5k, digits or synthetic.")
+    str | None,
+    typer.Option("--dataset", help="A name (cifar10, mnist5k, digits, ...) or a path (.npz, .h5, .csv, a folder)."),
 ]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder with the dataset's original files.")]
 Count = Annotated[int | None, typer.Option("--count", min=1, help="Use the first so many test images.")]

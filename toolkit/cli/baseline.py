@@ -59,7 +59,7 @@ def baseline(
     if as_json_:
         print_json(record)
     else:
-        known = {"accuracy": record.accuracy, "latency": record.latency_us, "throughput": record.throughput_hz}
+        known = {record.metric.name: record.merit, "latency": record.latency_us, "throughput": record.throughput_hz}
         show_figures(record.name, {**known, **record.figures})
         for note in record.notes:
             print(note)

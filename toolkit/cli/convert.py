@@ -15,7 +15,8 @@ from toolkit.quiet import start_tensorflow
 
 if TYPE_CHECKING:
     from toolkit.config import DatasetConfig, DesignConfig
-    from toolkit.records import Dataset, HlsProject
+    from toolkit.data import Dataset
+    from toolkit.records import HlsProject
 
 
 @app.command()

@@ -28,18 +28,19 @@ def csim(
     as_json_: AsJson = False,
 ) -> int:
     """Compile a project's C++ and run it on images, or on its own test vectors when none are named."""
+    from toolkit.comparison import evaluate_outputs
     from toolkit.emulation import emulate
     from toolkit.hls import build_csim, check_vectors, open_project
 
     opened = open_project(project)
-    x, labels = read_inputs(inputs, dataset, data_dir, count)
+    x, judge_by = read_inputs(inputs, dataset, data_dir, count)
     library = emulate(opened) if emulated else build_csim(opened)
     if x is None:
         return show_checks(check_vectors(opened, library, "emulation" if emulated else "csim"), as_json_)
     outputs = library.predict(x)
     result: dict[str, Any] = {"project": opened.path, "digest": opened.digest, "images": len(x)}
-    if labels is not None:
-        result["accuracy"] = float((outputs.argmax(axis=1) == labels).mean())
+    if judge_by is not None:
+        result |= evaluate_outputs(judge_by, library, outputs, count).figures
     if out:
         write_array(out, outputs)
         result["outputs"] = out

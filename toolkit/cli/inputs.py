@@ -12,7 +12,8 @@ from toolkit.quiet import start_tensorflow
 if TYPE_CHECKING:
     import keras
 
-    from toolkit.records import Array, Dataset
+    from toolkit.data import Dataset
+from toolkit.records import Array
 
 
 def check_source(model: str | Path) -> None:
@@ -51,8 +52,8 @@ def open_torch(path: Path) -> keras.Model:
 
 def read_inputs(
     inputs: Path | None, dataset: str | None, data_dir: Path | None, count: int | None
-) -> tuple[Array | None, Array | None]:
-    """Images from a ``.npy`` file, or images and labels of a dataset's test split."""
+) -> tuple[Array | None, Dataset | None]:
+    """Inputs from a ``.npy`` file, or those of a dataset's test split and the dataset to judge by."""
     import numpy as np
 
     from toolkit.data import load_dataset
@@ -68,7 +69,7 @@ def read_inputs(
         return values[:count], None
     if dataset:
         images = load_dataset(dataset, data_dir=data_dir)
-        return images.inputs("test", count), images.labels("test", count)
+        return images.inputs("test", count), images
     return None, None
 
 

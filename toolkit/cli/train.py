@@ -77,7 +77,7 @@ def train(
     if as_json_:
         print_json(record)
     else:
-        figures = {"accuracy": record.accuracy, "seconds": record.seconds}
+        figures = {**record.figures, "seconds": record.seconds}
         pruned = {} if prune is None else {"nonzero weights": nonzero_weights(record.model)}
         show_figures(f"{record.name} on {images.name}", {**figures, **pruned})
         print(f"model: {record.path}")

@@ -3,12 +3,13 @@
 from toolkit.comparison.compare import Comparison, compare
 from toolkit.comparison.diff import diff
 from toolkit.comparison.report import join_stored, load_comparison, report_from, write_report
-from toolkit.comparison.rows import implementation_from, judge
+from toolkit.comparison.rows import evaluate_outputs, implementation_from, judge
 
 __all__ = [
     "Comparison",
     "compare",
     "diff",
+    "evaluate_outputs",
     "implementation_from",
     "join_stored",
     "judge",

@@ -23,6 +23,7 @@ from toolkit.records import (
     Implementation,
     LayerEstimate,
     LayerProfile,
+    Metric,
 )
 
 TYPES: dict[str, type[Any]] = {
@@ -40,6 +41,7 @@ TYPES: dict[str, type[Any]] = {
         LayerEstimate,
         LayerProfile,
         LayerView,
+        Metric,
         TrainView,
     )
 }

@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING, Any
 from toolkit.comparison.columns import BY_KEY, COLUMNS, FRONTS, Column, goodness
 from toolkit.comparison.design import is_quantized
 from toolkit.comparison.rows import engine_of, implementation_from, is_engine, judge
+from toolkit.data import Dataset
 from toolkit.errors import ComparisonError, choose
-from toolkit.records import (
-    Array,
-    BaselineRecord,
-    Dataset,
-    Graph,
-    HlsProject,
-    Implementation,
-    TrainRecord,
-    same_test_set,
-)
+from toolkit.records import Array, BaselineRecord, Graph, HlsProject, Implementation, TrainRecord, same_test_set
 from toolkit.store import package_versions
 
 if TYPE_CHECKING:
@@ -105,7 +97,7 @@ def compare(
     chosen = reference or default_reference(rows)
     if chosen is not None:
         choose("reference", chosen, [row.name for row in rows])
-    known = {"dataset": dataset.name, "test images": f"{len(dataset.y_test):,}"} if dataset else {}
+    known = {"dataset": dataset.name, f"test {dataset.noun}": f"{dataset.size():,}"} if dataset else {}
     return Comparison(rows, chosen, test_digest, package_versions(), {**known, **(facts or {})})
 
 

@@ -14,7 +14,7 @@ from toolkit.baselines.workload import count_macs, kind_of, leaf_layers
 from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError
 from toolkit.precision import Precision
-from toolkit.records import Figure, Graph, Layer, LayerEstimate, TrainRecord
+from toolkit.records import ACCURACY, Figure, Graph, Layer, LayerEstimate, Metric, TrainRecord
 
 ACTIVATION_KINDS = ("Activation", "ParametrizedActivation", "PReLU", "HardActivation", "Softmax")
 
@@ -55,12 +55,19 @@ class TrainView:
     name: str
     digest: str
     seed: int
-    accuracy: Figure
+    accuracy: Figure | None
     seconds: Figure
     quantized: bool
     history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[LayerView, ...] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    metric: Metric = ACCURACY
+
+    @property
+    def merit(self) -> Figure | None:
+        """The figure of merit of the task, where there are labels."""
+        return self.figures.get(self.metric.name, self.accuracy)
 
 
 def design_view(
@@ -169,7 +176,9 @@ def train_view(record: TrainRecord) -> TrainView:
         name=record.name,
         digest=record.digest,
         seed=record.seed,
-        accuracy=record.accuracy,
+        accuracy=record.figures.get("accuracy"),
+        figures={key: figure for key, figure in record.figures.items() if key != "accuracy"},
+        metric=record.metric,
         seconds=record.seconds,
         quantized=is_quantized(record.model),
         history={key: tuple(float(value) for value in values) for key, values in record.history.items()},

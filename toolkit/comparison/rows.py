@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from toolkit.baselines.evaluation import Evaluation, evaluate
+from toolkit.baselines.evaluation import Evaluation, evaluate_on
 from toolkit.comparison.columns import BY_KEY, normal
 from toolkit.comparison.design import (
     DesignView,
@@ -26,23 +26,25 @@ from toolkit.comparison.design import (
     train_view,
 )
 from toolkit.comparison.reported import reported_figures
+from toolkit.data import Dataset
 from toolkit.errors import ComparisonError
 from toolkit.hls.reports import VendorReports
 from toolkit.records import (
     Array,
     BaselineRecord,
     CheckResult,
-    Dataset,
     Estimate,
     Figure,
     Finding,
     Graph,
     HlsProject,
     Implementation,
+    Layer,
     Source,
     TrainRecord,
 )
 from toolkit.store import read_json
+from toolkit.training.train import predict
 
 # The nearer to the board, the better; a figure from a better source stands in the table and the
 # others beside it under ``<name>_<source>``.
@@ -108,7 +110,8 @@ def is_engine(part: Any) -> bool:
 def from_train(part: TrainRecord) -> Contribution:
     view = train_view(part)
     engine = "qkeras" if view.quantized else "keras"
-    figures = {"accuracy": normal("accuracy", part.accuracy), **model_figures(part.model)}
+    judged = {part.metric.name: normal(part.metric.name, part.merit)} if part.merit else {}
+    figures = {**judged, **model_figures(part.model)}
     return Contribution(figures, {"engine": engine}, (view,), part.test_digest, part.name, "model")
 
 
@@ -216,7 +219,8 @@ def from_stored_design(part: DesignView) -> Contribution:
 
 @contribution.register
 def from_stored_training(part: TrainView) -> Contribution:
-    return Contribution({"accuracy": part.accuracy}, parts=(part,), name=part.name, family="model")
+    figures = {part.metric.name: part.merit} if part.merit else {}
+    return Contribution(figures, parts=(part,), name=part.name, family="model")
 
 
 def engine_of(engine: Any) -> str:
@@ -227,27 +231,47 @@ def engine_of(engine: Any) -> str:
 def judge(
     engine: Any, dataset: Dataset, *, count: int | None = None, float_model: Any | Array | None = None
 ) -> Evaluation:
-    """Run a csim library or an emulator on the first ``count`` test images (default all) and judge its logits.
+    """Run a csim library or an emulator on the first ``count`` test images (default all) and judge its outputs.
 
     An emulator also profiles its layers on the first ``PROFILED`` of them.
     ``float_model`` (a Keras model or its logits) is what agreement is counted against.
     """
     inputs = dataset.inputs("test", count)
     live = hasattr(float_model, "predict")
-    float_logits = float_model.predict(inputs, batch_size=256, verbose=0) if live else float_model  # type: ignore[union-attr]
+    float_outputs = predict(float_model, dataset.fitted(float_model), "test", count) if live else float_model
+    judged = evaluate_outputs(dataset, engine, engine.predict(inputs), count, float_outputs)
+    some = [part[:PROFILED] for part in inputs] if isinstance(inputs, list) else inputs[:PROFILED]
+    profile = tuple(engine.profile(some)) if hasattr(engine, "profile") else ()
+    return replace(judged, profile=profile, environment=built_with(engine))
+
+
+def evaluate_outputs(
+    dataset: Dataset, engine: Any, outputs: Array, count: int | None = None, float_outputs: Array | None = None
+) -> Evaluation:
+    """What a csim library or emulator computed for the first ``count`` test samples, judged."""
     name = engine_of(engine)
-    judged = evaluate(
-        np.asarray(engine.predict(inputs)),
-        dataset.labels("test", count),
+    return evaluate_on(
+        dataset,
+        np.asarray(outputs),
         source="emulation" if name == "emulation" else "csim",
         engine=name,
-        test_digest=dataset.test_digest,
-        class_names=dataset.class_names,
-        images_total=len(dataset.y_test),
-        float_logits=float_logits,
+        probabilities=ends_of(engine),
+        count=count,
+        float_outputs=float_outputs,
     )
-    profile = tuple(engine.profile(inputs[:PROFILED])) if hasattr(engine, "profile") else ()
-    return replace(judged, profile=profile, environment=built_with(engine))
+
+
+def ends_of(engine: Any) -> tuple[bool, ...]:
+    """For each output of a design, whether it ends in softmax or sigmoid; nothing where that is not known."""
+    graph = getattr(subject(engine), "graph", None) or getattr(engine, "graph", None)
+    if not isinstance(graph, Graph):
+        return ()
+    makers = {output: layer for layer in graph.layers for output in layer.outputs}
+    return tuple(is_probability(makers[name]) for name in graph.outputs if name in makers)
+
+
+def is_probability(layer: Layer) -> bool:
+    return layer.kind == "Softmax" or "sigmoid" in str(layer.attributes.get("activation", ""))
 
 
 def built_with(engine: Any) -> dict[str, str]:

@@ -8,8 +8,6 @@ from toolkit.records import Array
 
 SPLIT_SEED = 20240229  # part of what a dataset is; a change makes every earlier result incomparable
 
-VALIDATION_FRACTION = 0.1
-
 
 def take_stratified(labels: Array, count: int, seed: int = SPLIT_SEED) -> tuple[Array, Array]:
     """Indices ``(rest, taken)``: ``count`` images with each class in proportion, both in random order."""
@@ -24,3 +22,9 @@ def take_stratified(labels: Array, count: int, seed: int = SPLIT_SEED) -> tuple[
     chosen = np.zeros(len(labels), bool)
     chosen[taken] = True
     return order[~chosen[order]], order[chosen[order]]
+
+
+def take(total: int, count: int, seed: int) -> tuple[Array, Array]:
+    """Indices ``(rest, taken)``: ``count`` of ``total`` samples, both in random order."""
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(total)
+    return order[count:], order[:count]

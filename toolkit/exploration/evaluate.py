@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from toolkit.config import DatasetConfig, DesignFile, EstimateConfig, HlsConfig
+from toolkit.config import DatasetConfig, DesignFile, EstimateConfig, HlsConfig, TaskConfig
+from toolkit.data import Dataset
 from toolkit.exploration.jobs import TrainingStopped
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.settings import SweepHlsConfig
 from toolkit.exploration.space import Point
-from toolkit.records import Dataset, Estimate, Figure, Graph, TrainRecord
+from toolkit.records import Estimate, Figure, Graph, TrainRecord
 from toolkit.store import artifact, digest, package_versions, read_json, write_json
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def evaluate_point(point: Point, bar: Sequence[float] = ()) -> PointRecord:
 
     clock: dict[str, float] = {}
     with timed(clock, "dataset"):
-        dataset = dataset_of(point.file.dataset.model_dump_json())
+        dataset = dataset_of(point.file.dataset.model_dump_json(), point.file.task.model_dump_json())
     with timed(clock, "convert"):
         graph, facts = converted(point, dataset, bar)
     with timed(clock, "emulate"):
@@ -93,11 +94,11 @@ def timed(clock: dict[str, float], stage: str) -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=2)
-def dataset_of(settings: str) -> Dataset:
-    """A dataset, kept in the worker."""
+def dataset_of(settings: str, task: str = "{}") -> Dataset:
+    """A dataset with its task, kept in the worker."""
     from toolkit.data import load_dataset
 
-    return load_dataset(DatasetConfig.model_validate_json(settings))
+    return load_dataset(DatasetConfig.model_validate_json(settings), task=TaskConfig.model_validate_json(task))
 
 
 def origin_of(point: Point, dataset: Dataset) -> str:
@@ -168,10 +169,10 @@ def float_of(origin: str, point: Point, dataset: Dataset) -> TrainRecord:
 
 def float_accuracy(origin: str, trained: TrainRecord, dataset: Dataset, point: Point) -> float:
     """Accuracy of the float model on the images of the sweep."""
-    from toolkit.training import measure_accuracy
+    from toolkit.training import merit_on
 
     key = digest("float accuracy", origin, point.split, point.images)
-    return stored_number(key, lambda: measure_accuracy(trained.model, dataset, point.split, point.images).value)
+    return stored_number(key, lambda: merit_on(trained.model, dataset, point.split, point.images))
 
 
 def quantized(

@@ -18,7 +18,8 @@ from toolkit.records import Array, Figure
 from toolkit.store import artifact, digest, package_versions
 
 if TYPE_CHECKING:
-    from toolkit.records import Dataset, HlsProject
+    from toolkit.data import Dataset
+    from toolkit.records import HlsProject
 
 COMPARED = ("latency_cycles", "initiation_interval_cycles", "lut", "ff", "dsp", "bram_18k")
 
@@ -52,7 +53,7 @@ def prove_point(point: Point, record: Mapping[str, Any], images: int) -> Mapping
     from toolkit.exploration.evaluate import converted, dataset_of
     from toolkit.hls import build_csim
 
-    dataset = dataset_of(point.file.dataset.model_dump_json())
+    dataset = dataset_of(point.file.dataset.model_dump_json(), point.file.task.model_dump_json())
     graph, _ = converted(point, dataset, ())
     project = project_of(point, PointRecord.from_json(record), dataset)
     inputs = dataset.inputs(point.split, images)

@@ -5,13 +5,14 @@ from toolkit.training.fold import fold
 from toolkit.training.pruning import nonzero_weights, sparsity_of
 from toolkit.training.quantize import quantize
 from toolkit.training.saving import load_record, save_record
-from toolkit.training.train import measure_accuracy, predict, train
+from toolkit.training.train import measure, merit_on, predict, train
 
 __all__ = [
     "compact",
     "fold",
     "load_record",
-    "measure_accuracy",
+    "measure",
+    "merit_on",
     "nonzero_weights",
     "predict",
     "quantize",

@@ -1,4 +1,4 @@
-"""What training minimizes: cross-entropy with the labels, and with a teacher's softened logits."""
+"""What training minimizes: the loss of each task, and that beside a teacher's outputs."""
 
 from __future__ import annotations
 
@@ -8,21 +8,67 @@ from typing import Any
 import keras
 from keras import ops
 
+from toolkit.data.heads import Head
+from toolkit.errors import ConfigError
+
 Loss = Callable[[Any, Any], Any]
 
 
-def ends_in_softmax(model: keras.Model) -> bool:
-    """Whether a model's output is probabilities; otherwise it is logits."""
-    last = model.outputs[0]._keras_history.operation
+def ending(model: keras.Model, output: int = 0) -> str:
+    """What a model's output is: ``softmax``, ``sigmoid`` or ``linear`` (logits, numbers)."""
+    last = model.outputs[output]._keras_history.operation
     while isinstance(last, keras.Model):
         last = last.outputs[0]._keras_history.operation
-    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax
+    if isinstance(last, keras.layers.Softmax):
+        return "softmax"
+    activation = getattr(last, "activation", None)
+    spelled = str(getattr(activation, "__name__", "") or type(activation).__name__ or activation).lower()
+    if activation is keras.activations.softmax:
+        return "softmax"
+    return "sigmoid" if "sigmoid" in spelled or "sigmoid" in str(activation).lower() else "linear"
+
+
+def ends_in_softmax(model: keras.Model) -> bool:
+    """Whether a model's output is probabilities of classes; otherwise it is logits."""
+    return ending(model) == "softmax"
+
+
+def gives_probabilities(model: keras.Model) -> tuple[bool, ...]:
+    """For each output, whether it ends in softmax or sigmoid."""
+    return tuple(ending(model, index) != "linear" for index in range(len(model.outputs)))
+
+
+def head_loss(head: Head, width: int, end: str) -> Loss:
+    """The loss of one output: the user's by name, else cross-entropy of classes, squared error of numbers."""
+    if head.loss is not None:
+        return loss_by_name(head.loss)
+    if head.kind in ("regression", "reconstruction"):
+        return squared_error
+    if head.kind == "multilabel" or (head.kind == "binary" and width == 1):
+        return keras.losses.BinaryCrossentropy(from_logits=end != "sigmoid")  # type: ignore[no-any-return]
+    return label_loss(end == "softmax")
+
+
+def loss_by_name(name: str) -> Loss:
+    """A loss of Keras'; raises ``ConfigError`` for a name it does not know."""
+    try:
+        loss: Loss = keras.losses.get(name)
+    except ValueError:
+        raise ConfigError(f'task.loss: Keras has no loss "{name}"; for example mse, mae, huber, log_cosh') from None
+    return loss
 
 
 def label_loss(probabilities: bool) -> Loss:
     """Mean cross-entropy with integer labels."""
     loss: Loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities)
     return loss
+
+
+def squared_error(targets: Any, outputs: Any) -> Any:
+    """Mean squared error, per sample; targets take the shape of the outputs."""
+    outputs = ops.cast(outputs, "float32")
+    error = ops.reshape(ops.cast(targets, "float32"), ops.shape(outputs)) - outputs
+    return ops.mean(ops.square(error), axis=list(range(1, len(outputs.shape))))
 
 
 def as_logits(outputs: Any, probabilities: bool) -> Any:
@@ -47,28 +93,54 @@ def distillation_loss(classes: int, student_probabilities: bool, temperature: fl
     return loss
 
 
+def imitation_loss(plain: Loss, width: int, weight: float) -> Loss:
+    """Loss of ``[student outputs, teacher outputs]`` where they are no classes.
+
+    ``(1 - w) * loss(targets, s) + w * mean((t - s)**2)``.
+    """
+
+    def loss(targets: Any, both: Any) -> Any:
+        student, teacher = both[:, :width], both[:, width:]
+        return (1 - weight) * plain(targets, student) + weight * squared_error(teacher, student)
+
+    return loss
+
+
 def divergence(target: Any, logits: Any) -> Any:
     """Kullback-Leibler divergence of two sets of logits, per image."""
     log_target = ops.log_softmax(target, axis=-1)
     return ops.sum(ops.exp(log_target) * (log_target - ops.log_softmax(logits, axis=-1)), axis=-1)
 
 
-def student_accuracy(classes: int) -> Loss:
-    """Accuracy of the student's half of ``[student outputs, teacher logits]``."""
+def accuracy_metric(width: int, end: str) -> Any:
+    """Accuracy as Keras counts it while it trains: of classes, or of one output's side of its threshold."""
+    if width > 1:
+        return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    return keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.5 if end == "sigmoid" else 0.0)
+
+
+def student_accuracy(width: int, end: str) -> Loss:
+    """Accuracy of the student's half of ``[student outputs, teacher outputs]``."""
 
     def accuracy(labels: Any, both: Any) -> Any:
-        return keras.metrics.sparse_categorical_accuracy(labels, both[:, :classes])
+        if width > 1:
+            return keras.metrics.sparse_categorical_accuracy(labels, both[:, :width])
+        return keras.metrics.binary_accuracy(labels, both[:, :width], threshold=0.5 if end == "sigmoid" else 0.0)
 
     return accuracy
 
 
-def beside_teacher(student: keras.Model, teacher: keras.Model) -> keras.Model:
-    """One model whose outputs are the student's and, behind them, the logits of a frozen copy of the teacher."""
+def beside_teacher(student: keras.Model, teacher: keras.Model, *, logits: bool) -> keras.Model:
+    """One model whose outputs are the student's and, behind them, those of a frozen copy of the teacher.
+
+    ``logits`` turns a teacher's probabilities of classes back into logits.
+    """
     frozen = keras.models.clone_model(teacher)
     frozen.set_weights(teacher.get_weights())
     frozen.name = f"teacher_{teacher.name}"  # teacher and student are often the same model, quantized
     frozen.trainable = False
     image = keras.Input(student.inputs[0].shape[1:], name="image_for_both")
-    outputs = student(image)
-    logits = as_logits(frozen(image, training=False), ends_in_softmax(teacher))
-    return keras.Model(image, keras.layers.Concatenate(name="student_and_teacher", dtype="float32")([outputs, logits]))
+    outputs = keras.layers.Flatten(name="student_outputs", dtype="float32")(student(image))
+    taught = as_logits(frozen(image, training=False), logits and ends_in_softmax(teacher))
+    taught = keras.layers.Flatten(name="teacher_outputs", dtype="float32")(taught)
+    return keras.Model(image, keras.layers.Concatenate(name="student_and_teacher", dtype="float32")([outputs, taught]))

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from toolkit.config import TrainConfig
-from toolkit.records import Dataset
+from toolkit.data import Dataset
 from toolkit.training.batches import training_batches
 from toolkit.training.train import compiled, copy_of
 from toolkit.zoo.seeds import seeded

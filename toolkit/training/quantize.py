@@ -70,8 +70,9 @@ import numpy as np
 import qkeras
 
 from toolkit.config import LayerQuantConfig, QuantConfig
+from toolkit.data import Dataset
 from toolkit.errors import ConfigError, DataError, UnsupportedLayer, nearest
-from toolkit.records import Array, Dataset
+from toolkit.records import Array
 from toolkit.training.atoms import split
 from toolkit.training.fold import activation_name, fold_network, scale_and_shift
 from toolkit.training.network import Network, Node, build, read
@@ -140,7 +141,8 @@ def calibration_inputs(
         raise DataError("quantize needs calibration images: a dataset, or an array of inputs as the model takes them")
     expected = [node.shape for node in network.nodes if node.kind == "InputLayer"]
     if isinstance(calibration, Dataset):
-        given: Sequence[Any] = [calibration.inputs("train", config.calibration_count)]
+        inputs = calibration.inputs("train", config.calibration_count)
+        given: Sequence[Any] = inputs if isinstance(inputs, list) else [inputs]
     else:
         given = [calibration] if len(expected) == 1 else list(calibration)
     arrays = [np.asarray(values, np.float32)[: config.calibration_count] for values in given]

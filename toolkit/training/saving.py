@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from toolkit.errors import StoreError
-from toolkit.records import SCHEMA_VERSION, Figure, TrainRecord
+from toolkit.records import ACCURACY, SCHEMA_VERSION, Figure, Metric, TrainRecord
 from toolkit.store import read_json, write_json
 from toolkit.training.folders import replacing_own
 from toolkit.zoo.files import load_model
@@ -26,9 +28,12 @@ def save_record(record: TrainRecord, folder: str | Path) -> TrainRecord:
 
 def to_json(record: TrainRecord) -> dict[str, object]:
     fields: dict[str, object] = {name: getattr(record, name) for name in FIELDS}
-    fields |= {"accuracy": record.accuracy.to_json(), "seconds": record.seconds.to_json()}
     return {
         **fields,
+        "seconds": record.seconds.to_json(),
+        "figures": {key: figure.to_json() for key, figure in record.figures.items()},
+        "metric": vars(record.metric),
+        "scale": list(record.scale),
         "schema": SCHEMA_VERSION,
         "history": dict(record.history),
         "environment": dict(record.environment),
@@ -44,10 +49,18 @@ def load_record(folder: str | Path) -> TrainRecord:
             **{name: fields[name] for name in FIELDS},
             model=load_model(source / "model.keras"),
             path=source / "model.keras",
-            accuracy=Figure.from_json(fields["accuracy"]),
+            figures={key: Figure.from_json(figure) for key, figure in known_figures(fields).items()},
+            metric=Metric(**fields["metric"]) if "metric" in fields else ACCURACY,
+            scale=tuple(fields.get("scale", ())),
             seconds=Figure.from_json(fields["seconds"]),
             history=fields["history"],
             environment=fields["environment"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{source / 'record.json'} is not a training record: {error!r}") from error
+
+
+def known_figures(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Figures by name; a record from before there were other tasks has its accuracy alone."""
+    found: Mapping[str, Any] = fields["figures"] if "figures" in fields else {"accuracy": fields["accuracy"]}
+    return found

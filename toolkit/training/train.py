@@ -14,13 +14,24 @@ import numpy as np
 import tensorflow as tf
 
 from toolkit.config import TrainConfig
+from toolkit.data import Dataset
+from toolkit.data.judging import figures_of, judged
 from toolkit.errors import ConfigError, DataError, ModelError
-from toolkit.records import Array, Dataset, Figure, TrainRecord
+from toolkit.records import Array, Figure, Metric, TrainRecord
 from toolkit.store import digest, package_versions
 from toolkit.training.batches import split_batches, training_batches
 from toolkit.training.checkpoint import State, load_state, remove_state, save_state
 from toolkit.training.folders import require_own
-from toolkit.training.losses import beside_teacher, distillation_loss, ends_in_softmax, label_loss, student_accuracy
+from toolkit.training.losses import (
+    accuracy_metric,
+    beside_teacher,
+    distillation_loss,
+    ending,
+    gives_probabilities,
+    head_loss,
+    imitation_loss,
+    student_accuracy,
+)
 from toolkit.training.progress import Narrator, Steps, narrating
 from toolkit.training.pruning import (
     check_schedule,
@@ -52,17 +63,19 @@ def train(
 ) -> TrainRecord:
     """Fit a copy of a model (float or quantized) and measure it on the test split.
 
-    Adam on cross-entropy; the weights kept are those of the epoch with the best validation accuracy.
+    Adam on the task's loss; the weights kept are those of the epoch with the best figure of merit on the
+    validation split.
     The same seed gives the same weights on a CPU. With ``config.checkpoint`` a killed training
     continues where it was and ends with the same weights. ``folder`` saves the record. ``on_epoch`` is
     called with the history after each epoch; what it raises ends the training. With no epochs, pruning
     (if asked for) is done at once.
 
-    Raises ``DataError`` when images do not fit the model, ``ModelError`` when the loss is not finite,
+    Raises ``DataError`` when the data do not fit the model, ``ModelError`` when the loss is not finite,
     ``ConfigError`` for a pruning schedule longer than the training, ``StoreError`` when ``folder`` holds other files.
     """
     config = config or TrainConfig()
-    require_fit(model, dataset)
+    dataset = require_fit(model, dataset)
+    require_labels(dataset, config)
     require_float(model, config)
     if config.prune is not None and config.epochs:
         check_schedule(config.prune, config.epochs)
@@ -81,7 +94,9 @@ def train(
         name=name or model.name,
         model=trained,
         path=None,
-        accuracy=measure_accuracy(trained, dataset),
+        figures=measure(trained, dataset),
+        metric=dataset.metric,
+        scale=tuple(scale.to_json() for scale in dataset.scalings()),
         history=history,
         seed=config.seed,
         digest=key,
@@ -92,22 +107,28 @@ def train(
     return save_record(record, folder) if folder is not None else record
 
 
-def require_fit(model: keras.Model, dataset: Dataset) -> None:
-    """Raise unless the model takes the dataset's images and has an output for each class."""
+def require_fit(model: keras.Model, dataset: Dataset) -> Dataset:
+    """The dataset in the order of a model's inputs and outputs; raises unless the model takes it and can be trained."""
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise ModelError("train needs a functional or sequential Keras model with an Input")
-    expected, got = tuple(model.inputs[0].shape[1:]), dataset.input_shape
-    same = len(expected) == 3 and all(want in (None, have) for want, have in zip(expected, got, strict=True))
-    if not same:
-        raise DataError(f"model {model.name} takes images of shape {expected}, {dataset.name} has {got}")
-    outputs = model.outputs[0].shape[-1]
-    if len(model.outputs) != 1 or outputs < dataset.classes:
-        raise DataError(
-            f"model {model.name} must have an output per class: {outputs} outputs, {dataset.classes} classes"
-        )
+    ordered = dataset.fitted(model)
     for weights in model.get_weights():
         if weights.dtype.kind == "f" and not np.isfinite(weights).all():
             raise ModelError(f"weights of model {model.name} must be finite, got NaN or infinite values")
+    return ordered
+
+
+def require_labels(dataset: Dataset, config: TrainConfig) -> None:
+    """Raise ``DataError`` for a training without anything to learn from, of model or data."""
+    if not config.epochs:
+        return
+    if dataset.size("train") == 0:
+        raise DataError(f"{dataset.name} has no training samples, and {config.epochs} epochs of training are asked for")
+    if dataset.task != "reconstruction" and (dataset.task == "unlabelled" or dataset.y_train is None):
+        raise DataError(
+            f"{dataset.name} has no labels to learn from; give them, train with 0 epochs, or say "
+            'task.kind = "reconstruction" if the network is to reconstruct its inputs'
+        )
 
 
 def require_float(model: keras.Model, config: TrainConfig) -> None:
@@ -166,7 +187,7 @@ def fit(
     variables = [*model.variables, *model.optimizer.variables, *masks.values()]
     state = load_state(config.checkpoint, key, variables) if config.checkpoint else State()
     validation = validation_batches(dataset)
-    steps = math.ceil(len(dataset.y_train) / config.batch_size)
+    steps = math.ceil(dataset.size("train") / config.batch_size)
     with narrating(name, config.epochs, steps, config.progress) as narrator:
         while state.epoch < config.epochs and not stopped_early(state, config):
             if config.prune is not None and not pruned_enough(config, state.epoch):
@@ -196,29 +217,52 @@ def compiled(student: keras.Model, dataset: Dataset, config: TrainConfig) -> ker
     optimizer: Any = keras.optimizers.Adam(config.learning_rate)
     if config.mixed_precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    probabilities, teacher = ends_in_softmax(student), teacher_of(config)
-    if teacher is None:
-        model, loss = student, label_loss(probabilities)
-        accuracy: Any = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    else:
-        require_fit(teacher, dataset)
-        outputs = student.outputs[0].shape[-1]
-        if teacher.outputs[0].shape[-1] != outputs:
-            raise ModelError(
-                f"teacher and student must have as many outputs, got {teacher.outputs[0].shape[-1]} and {outputs}"
-            )
-        model = beside_teacher(student, teacher)
-        loss = distillation_loss(outputs, probabilities, config.temperature, config.distillation_weight)
-        accuracy = student_accuracy(outputs)
-    model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=config.jit_compile)
+    teacher = teacher_of(config)
+    model, losses, metrics = (
+        plain_task(student, dataset) if teacher is None else taught_task(student, teacher, dataset, config)
+    )
+    model.compile(optimizer=optimizer, loss=losses, metrics=metrics, jit_compile=config.jit_compile)
     return model
+
+
+Task = tuple[keras.Model, Any, Any]  # model, losses and metrics as Keras compiles them
+
+
+def plain_task(student: keras.Model, dataset: Dataset) -> Task:
+    """Each output with its loss; accuracy where that decides, which Keras counts in passing."""
+    ends = [ending(student, index) for index in range(len(student.outputs))]
+    widths = [int(np.prod(output.shape[1:])) for output in student.outputs]
+    losses = [head_loss(*item) for item in zip(dataset.heads, widths, ends, strict=True)]
+    metrics = [accuracy_metric(widths[0], ends[0])] if counts_accuracy(dataset) else None
+    return student, losses if len(losses) > 1 else losses[0], metrics
+
+
+def taught_task(student: keras.Model, teacher: keras.Model, dataset: Dataset, config: TrainConfig) -> Task:
+    """Student and teacher side by side; raises ``ModelError`` for outputs that differ, and for several."""
+    require_fit(teacher, dataset)
+    if len(student.inputs) > 1 or len(student.outputs) > 1:
+        raise ConfigError("train.teacher is for networks of one input and one output")
+    width, taught = (int(np.prod(model.outputs[0].shape[1:])) for model in (student, teacher))
+    if taught != width:
+        raise ModelError(f"teacher and student must have as many outputs, got {taught} and {width}")
+    head, end = dataset.head, ending(student)
+    classes = head.kind == "classification" or (head.kind == "binary" and width > 1)
+    if classes:
+        loss = distillation_loss(width, end == "softmax", config.temperature, config.distillation_weight)
+    else:
+        loss = imitation_loss(head_loss(head, width, end), width, config.distillation_weight)
+    metrics = [student_accuracy(width, end)] if counts_accuracy(dataset) else None
+    return beside_teacher(student, teacher, logits=classes), loss, metrics
+
+
+def counts_accuracy(dataset: Dataset) -> bool:
+    """Whether plain accuracy of the only output decides."""
+    return len(dataset.heads) == 1 and dataset.metric.name == "accuracy"
 
 
 def validation_batches(dataset: Dataset) -> tf.data.Dataset | None:
     """The validation split, if there is one."""
-    if len(dataset.y_validation) == 0:
-        return None
-    return split_batches(dataset.x_validation, dataset.y_validation, EVALUATION_BATCH)
+    return split_batches(dataset, "validation", EVALUATION_BATCH) if dataset.size("validation") else None
 
 
 def run_epoch(
@@ -247,19 +291,24 @@ def run_epoch(
             f"training {narrator.name} diverged in epoch {state.epoch + 1}: loss {logs['loss']}; "
             f"try a learning_rate below {config.learning_rate:g}"
         )
+    if validation is not None and not counts_accuracy(dataset):
+        logs[f"val_{dataset.metric.name}"] = merit_on(student, dataset, "validation")
     narrator.epoch(state.epoch + 1, logs)
-    remember(state, student, logs, config)
+    remember(state, student, logs, config, dataset.metric)
 
 
-def remember(state: State, student: keras.Model, logs: Mapping[str, float], config: TrainConfig) -> None:
+def remember(
+    state: State, student: keras.Model, logs: Mapping[str, float], config: TrainConfig, metric: Metric
+) -> None:
     """Add an epoch to the history and keep its weights if they are the best so far.
 
-    Better is a higher validation accuracy, then a lower validation loss. Epochs before a pruning
+    Better is a better figure of merit on the validation split, then a lower validation loss. Epochs before a pruning
     schedule has ended do not count: their weights are not as sparse as asked.
     """
     for key, value in logs.items():
         state.history.setdefault(key, []).append(value)
-    score = (logs.get("val_accuracy", float(state.epoch)), -logs.get("val_loss", 0.0))
+    judged = logs.get(f"val_{metric.name}")
+    score = (float(state.epoch) if judged is None else metric.gain(judged), -logs.get("val_loss", 0.0))
     ended = config.prune is None or state.epoch >= max(config.prune.begin_epoch, config.prune.end_epoch)
     if ended and (score > state.best_score or state.best_epoch < 0):
         state.best_score, state.best_epoch, state.best_weights = score, state.epoch, student.get_weights()
@@ -271,18 +320,37 @@ def stopped_early(state: State, config: TrainConfig) -> bool:
     return patience is not None and state.best_epoch >= 0 and state.epoch - 1 - state.best_epoch >= patience
 
 
-def measure_accuracy(model: keras.Model, dataset: Dataset, split: str = "test", count: int | None = None) -> Figure:
-    """Fraction of images of a split that a Keras model classifies correctly."""
-    require_fit(model, dataset)
-    labels = dataset.labels(split, count)
-    chosen = predict(model, getattr(dataset, f"x_{split}")[:count]).argmax(axis=1)
-    return Figure(float(np.mean(chosen == labels)), "fraction", "measured", note=f"{len(labels)} {split} images, Keras")
+def measure(
+    model: keras.Model, dataset: Dataset, split: str = "test", count: int | None = None
+) -> Mapping[str, Figure]:
+    """What a Keras model is worth on a split, by name: the figure that decides and those beside it.
+
+    Without labels there is nothing to judge a float model by, and nothing is returned.
+    """
+    ordered = require_fit(model, dataset)
+    if ordered.task == "unlabelled":
+        return {}
+    samples = min(count or ordered.size(split), ordered.size(split))
+    found = judged(ordered, predict(model, ordered, split, count), gives_probabilities(model), split, count)
+    note = f"{samples} {split} {ordered.noun}, Keras"
+    return {
+        name: figure for _, figures in figures_of(ordered, found, "measured", note) for name, figure in figures.items()
+    }
 
 
-def predict(model: keras.Model, images: Array) -> Array:
-    """Outputs of a model for uint8 images, float32 ``[n, outputs]``."""
-    batches = split_batches(images, np.zeros(len(images), np.int64), EVALUATION_BATCH)
-    return np.asarray(model.predict(batches.map(lambda images, labels: images), verbose=0))
+def merit_on(model: keras.Model, dataset: Dataset, split: str, count: int | None = None) -> float:
+    """The figure of merit that decides, alone and without its interval."""
+    ordered = dataset.fitted(model)
+    answers = judged(ordered, predict(model, ordered, split, count), gives_probabilities(model), split, count)
+    return ordered.head.merit.plain(answers[ordered.heads.index(ordered.head)])
+
+
+def predict(model: keras.Model, dataset: Dataset, split: str = "test", count: int | None = None) -> Array:
+    """Outputs of a model for a split, float32 ``[n, outputs]``; several outputs stand side by side."""
+    batches = split_batches(dataset, split, EVALUATION_BATCH, count).map(lambda inputs, labels: (inputs,))
+    outputs = model.predict(batches, verbose=0)
+    parts = [np.asarray(part) for part in (outputs if isinstance(outputs, list | tuple) else [outputs])]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
 def environment() -> dict[str, str]:

@@ -20,8 +20,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from toolkit.data import Dataset
 from toolkit.errors import ConfigError, ModelError, choose
-from toolkit.records import Dataset
 from toolkit.zoo.seeds import seeded
 
 Builder = Callable[[Any, int], Any]
@@ -42,7 +42,7 @@ def build_model(
     name: str,
     dataset: Dataset | None = None,
     *,
-    input_shape: tuple[int, int, int] | None = None,
+    input_shape: tuple[int, ...] | None = None,
     classes: int | None = None,
     seed: int = 0,
 ) -> keras.Model:
