@@ -18,8 +18,6 @@ from toolkit.data import Dataset
 from toolkit.errors import ConfigError, DataError, ModelError, ToolNotFound, choose
 from toolkit.records import Array, BaselineRecord, Figure, TrainRecord
 from toolkit.store import package_versions
-from toolkit.training.losses import gives_probabilities
-from toolkit.training.train import predict
 
 if TYPE_CHECKING:
     import keras
@@ -128,6 +126,8 @@ def measure_baseline(
     name = name or f"{engine} {precision} {provider}"
     live = model.model if isinstance(model, TrainRecord) else model
     dataset = fitting(live, dataset)
+    from toolkit.training.losses import gives_probabilities
+
     ends = gives_probabilities(live)
     request = Request(name, precision, provider, tuple(sorted(set(batches))), repeats, threads, probabilities=ends)
     try:
@@ -160,6 +160,8 @@ def fitting(model: Any, dataset: Dataset) -> Dataset:
 def reference_logits(reference: Any, dataset: Dataset) -> Array:
     """Test logits of a Keras model, or the array itself."""
     if hasattr(reference, "predict"):
+        from toolkit.training.train import predict
+
         return predict(reference, dataset)
     return reference  # type: ignore[no-any-return]
 

@@ -44,7 +44,6 @@ from toolkit.records import (
     TrainRecord,
 )
 from toolkit.store import read_json
-from toolkit.training.train import predict
 
 # The nearer to the board, the better; a figure from a better source stands in the table and the
 # others beside it under ``<name>_<source>``.
@@ -237,8 +236,11 @@ def judge(
     ``float_model`` (a Keras model or its logits) is what agreement is counted against.
     """
     inputs = dataset.inputs("test", count)
-    live = hasattr(float_model, "predict")
-    float_outputs = predict(float_model, dataset.fitted(float_model), "test", count) if live else float_model
+    float_outputs = float_model
+    if hasattr(float_model, "predict"):
+        from toolkit.training.train import predict
+
+        float_outputs = predict(float_model, dataset.fitted(float_model), "test", count)
     judged = evaluate_outputs(dataset, engine, engine.predict(inputs), count, float_outputs)
     some = [part[:PROFILED] for part in inputs] if isinstance(inputs, list) else inputs[:PROFILED]
     profile = tuple(engine.profile(some)) if hasattr(engine, "profile") else ()
