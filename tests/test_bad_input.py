@@ -52,10 +52,10 @@ MISTAKES = {
     "a width no header holds": (["convert", "{}/good.keras", "out", "--precision", "ap_fixed<5000,6>"], "at most 1024"),
     "a negative step": (
         ["train", "convnet", "--dataset", "synthetic", "--learning-rate", "-1"],
-        "ConfigError: TrainConfig.learning_rate",
+        "ConfigError: train.learning_rate: must be above 0",
     ),
     "no design to take": (["convert", "{}/good.keras", "out", "--design", "{}/none.toml"], "none.toml has none"),
-    "an impossible bit count": (["train", "convnet", "--bits", "99"], "less than or equal to 32, got 99"),
+    "an impossible bit count": (["train", "convnet", "--bits", "99"], "must be at most 32, got 99"),
     "an unknown io type": (
         ["convert", "{}/good.keras", "out", "--io-type", "io_parralel"],
         'did you mean "io_parallel"',

@@ -16,8 +16,8 @@ def design(tmp_path: Path, text: str) -> DesignFile:
     return load_design(path)
 
 
-def test_an_empty_file_is_one_default_design(tmp_path: Path) -> None:
-    made = design(tmp_path, "")
+def test_a_file_without_designs_is_one_default_design(tmp_path: Path) -> None:
+    made = design(tmp_path, '[model]\nname = "convnet"')
     assert len(made.designs) == 1
     assert made.designs[0].hls == HlsConfig()
 
@@ -58,12 +58,18 @@ MISTAKES = {
         '[hls.layers.conv]\nprecision = {result = "ap_fixed<8"}',
         r"hls\.layers\.conv\.precision\.result.*ap_fixed<W,I>",
     ),
-    "a mistake in one variant": ("[[designs]]\nhls.strategy = 'Fast'", r"designs\.0\.hls\.strategy.*choose Latency"),
+    "a mistake in one variant": (
+        "[[designs]]\nhls.strategy = 'Fast'",
+        r"hls\.strategy of design 1: .*choose Latency[\s\S]*line 2",
+    ),
     "a name that is a path": (
         'name = "../../escape"',
         r"name: a name must be 1 to 100.*got '\.\./\.\./escape'[\s\S]*line 1",
     ),
-    "a hidden name": ('[[designs]]\nname = ".git"', r"designs\.0\.name: a name must be.*the first a letter"),
+    "a hidden name": (
+        '[[designs]]\nname = ".git"',
+        r"name of design 1: a name must.*first a letter[\s\S]*line 2",
+    ),
     "a name with a control character": ('[[designs]]\nname = "a\\u0007"', r"got 'a\\x07'"),
     "an endless name": (f'name = "{"n" * 300}"', r"1 to 100.*\(302 characters\)"),
     "two designs of one name": (
@@ -72,6 +78,28 @@ MISTAKES = {
     ),
     "a design named as the model": ('[[designs]]\nname = "convnet"', r"for design 1 and for the model"),
     "a baseline asked for twice": ("[[baselines]]\n[[baselines]]", r"baselines 1 and 2 are both keras float32"),
+    "a mistake in the second variant": (
+        "[[designs]]\nhls.reuse_factor = 2\n[[designs]]\nhls.reuse_factor = 0",
+        r"hls\.reuse_factor of design 2: must be at least 1, got 0[\s\S]*line 4",
+    ),
+    "a mistake in a baseline": (
+        "[[baselines]]\n[[baselines]]\nrepeats = 0",
+        r"repeats of baseline 2: must be at least 1[\s\S]*line 3",
+    ),
+    "a number in quotes": ('[hls]\nreuse_factor = "4"', r"hls\.reuse_factor: must be a whole number, got '4'"),
+    "a float where epochs are counted": (
+        "[train]\nepochs = 1e9",
+        r"train\.epochs: must be a whole number, got 10000",
+    ),
+    "epochs for a century": ("[train]\nepochs = 1_000_000_000", r"train\.epochs: must be at most 100000"),
+    "no number at all": ("[train]\nlearning_rate = nan", r"train\.learning_rate: must be finite, got nan"),
+    "a word for a switch": ('[train]\njit_compile = "yes"', r"train\.jit_compile: must be true or false, got 'yes'"),
+    "a type beyond all values": ('[hls]\nprecision = "ap_fixed<16,60>"', r"between -16 and 64 fraction bits.*2\*\*44"),
+    "a type with too many parts": ('[hls]\nprecision = "ap_fixed<8,3,RND,SAT,0,7>"', r"must look like ap_fixed<W,I>"),
+    "a type with words for bits": ('[hls]\nprecision = "ap_fixed<8,3,RND,SAT,x>"', r"must look like ap_fixed<W,I>"),
+    "an empty file": ("# nothing yet", "is empty"),
+    "a file nested without end": ("a = " + "[" * 5000, "nested too deeply"),
+    "an enormous file": ("a = 1 #" + "x" * 2_000_000, "at most 1,000,000"),
     "text that is not TOML": ("a =", "is not TOML"),
 }
 
@@ -83,7 +111,7 @@ def test_a_mistake_is_told_once_with_its_place(tmp_path: Path, text: str, messag
 
 
 def test_a_mistake_in_python_names_the_section() -> None:
-    with pytest.raises(ConfigError, match=r'TrainConfig\.epoch: "epoch" is not a key \(did you mean "epochs"\?\)'):
+    with pytest.raises(ConfigError, match=r'train\.epoch: "epoch" is not a key \(did you mean "epochs"\?\)'):
         TrainConfig(epoch=3)
 
 
@@ -104,3 +132,25 @@ def test_a_separable_convolution_is_configured_by_its_name() -> None:
     assert config.of_layers(["sep_depthwise", "sep"]) == {"sep_depthwise": first, "sep": every}
     alone = HlsConfig(layers={"sep": every})
     assert alone.of_layers(["sep_depthwise", "sep"]) == {"sep_depthwise": every, "sep": every}
+
+
+def test_relative_paths_are_taken_from_the_files_folder(tmp_path: Path) -> None:
+    text = '[model]\npath = "models/mine.keras"\n[dataset]\ndata_dir = "/data"\n[qat]\ncheckpoint = "../state"\n'
+    made = design(tmp_path, text)
+    assert made.model.path == tmp_path / "models/mine.keras"
+    assert made.dataset.data_dir == Path("/data")
+    assert made.designs[0].qat is not None
+    assert made.designs[0].qat.checkpoint == tmp_path / "../state"
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    import numpy as np
+
+    made = HlsConfig(reuse_factor=np.int64(4), clock_period_ns=np.float32(2.5))
+    assert (made.reuse_factor, made.clock_period_ns) == (4, 2.5)
+    with pytest.raises(ConfigError, match=r"hls\.reuse_factor: must be a whole number, got True"):
+        HlsConfig(reuse_factor=True)
+
+
+def test_what_was_not_said_stays_unsaid() -> None:
+    assert HlsConfig(part="xc7z020clg400-1").change(reuse_factor=2).model_fields_set == {"part", "reuse_factor"}

@@ -8,113 +8,42 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from collections.abc import Collection
-from contextvars import ContextVar
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from toolkit.devices import part_number
-from toolkit.errors import ConfigError, nearest
-from toolkit.names import check_name
-from toolkit.precision import Precision
-
-Positive = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Bits = Annotated[int, Field(ge=1, le=32)]
-
-
-def parses(text: str) -> str:
-    """Keep a precision's text if it can be parsed."""
-    try:
-        Precision.parse(text)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def named(text: str) -> str:
-    """Keep a name that can stand in paths, tables and pictures."""
-    try:
-        return check_name("a name", text)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-
-
-def on_board(text: str) -> str:
-    """The part number of a board, or the text as it is."""
-    try:
-        return part_number(text)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-
-
-PrecisionText = Annotated[str, AfterValidator(parses)]
-Name = Annotated[str, AfterValidator(named)]
-
-
-# True while a section is validated, so that a nested one leaves the message to the outermost.
-INSIDE_SECTION: ContextVar[bool] = ContextVar("inside_section", default=False)
-
-
-class InvalidSection(ConfigError):
-    """A mistake in a section; ``key`` is the path to the first one."""
-
-    def __init__(self, message: str, key: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.key = key
-
-
-class Section(BaseModel):
-    """A frozen section; a mistake in it is a ``ConfigError`` that names key, value and choices."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
-
-    def __init__(self, **values: Any) -> None:
-        outermost = INSIDE_SECTION.get() is False
-        token = INSIDE_SECTION.set(True)
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            if not outermost:  # pydantic adds our key to the outer section's error
-                raise
-            raise InvalidSection(explain(type(self), error), first_key(error)) from None
-        finally:
-            INSIDE_SECTION.reset(token)
-
-    @model_validator(mode="before")
-    @classmethod
-    def absent(cls, values: Any) -> Any:
-        """``"none"`` for a key that may be absent says that it is, over a default or a shared section."""
-        if not isinstance(values, dict):
-            return values
-        return {key: None if value == "none" and cls.may_be_absent(key) else value for key, value in values.items()}
-
-    @classmethod
-    def may_be_absent(cls, key: str) -> bool:
-        """Whether a key takes ``None``."""
-        annotation = cls.model_fields[key].annotation if key in cls.model_fields else None
-        return annotation is Any or NoneType in get_args(annotation)
-
-    def change(self, **values: Any) -> Self:
-        """A copy with some keys changed, validated again; what was not said stays unsaid."""
-        said = {key: getattr(self, key) for key in self.model_fields_set}
-        return type(self)(**{**said, **values})
+from toolkit.errors import ConfigError
+from toolkit.sections import (
+    Bits,
+    Flag,
+    Fraction,
+    Name,
+    Natural,
+    Number,
+    PartText,
+    Positive,
+    PrecisionText,
+    Section,
+    Whole,
+    beside,
+    toml_tables,
+)
 
 
 class AugmentationConfig(Section):
     """``[train.augmentation]``: random changes to training images, never to validation or test images."""
 
-    horizontal_flip: bool = False
+    written: ClassVar[str] = "train.augmentation"
+
+    horizontal_flip: Flag = False
     """Mirror left-right with probability 1/2."""
-    vertical_flip: bool = False
+    vertical_flip: Flag = False
     """Mirror top-bottom with probability 1/2."""
-    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0
+    rotation_degrees: Annotated[Number, Field(ge=0, le=180)] = 0.0
     """Rotate by up to this angle either way, in degrees."""
-    crop_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    crop_scale: Annotated[Number, Field(gt=0, le=1)] = 1.0
     """Smallest area fraction of a random resized crop; 1 is no crop."""
     colour_jitter: Fraction = 0.0
     """Strength of random brightness, contrast, saturation and hue changes (hue and saturation on RGB only)."""
@@ -127,6 +56,8 @@ class AugmentationConfig(Section):
 
 class DatasetConfig(Section):
     """``[dataset]``: a named dataset, or arrays of the user's own by ``path``."""
+
+    written: ClassVar[str] = "dataset"
 
     name: str = "mnist5k"
     """A named dataset; with ``path`` what the data are called (default: the file's name)."""
@@ -198,6 +129,8 @@ def zoo_names() -> Collection[str]:
 class ModelConfig(Section):
     """``[model]``: a zoo model by name, or a file of the user's own."""
 
+    written: ClassVar[str] = "model"
+
     name: str = "convnet"
     """A zoo name: cifar10_cnn, convnet, separable_cnn, conv_bn_relu."""
     path: Path | None = None
@@ -229,32 +162,39 @@ class ModelConfig(Section):
 class PruneConfig(Section):
     """``[train.prune]``: pruning with masks that stay through further training."""
 
-    sparsity: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    written: ClassVar[str] = "train.prune"
+
+    sparsity: Annotated[Number, Field(ge=0, lt=1)] = 0.5
     """Fraction of weights (or channels) set to zero at the end of the schedule."""
     scope: Literal["global", "layer"] = "global"
     """Rank magnitudes over the whole model or within each layer."""
     structure: Literal["unstructured", "channel"] = "unstructured"
     """Single weights by L1, or whole output channels by L1 norm."""
-    begin_epoch: Annotated[int, Field(ge=0)] = 0
+    begin_epoch: Natural = 0
     """First epoch of the gradual (cubic) schedule."""
-    end_epoch: Annotated[int, Field(ge=0)] = 0
+    end_epoch: Natural = 0
     """Epoch at which the final sparsity is reached; 0 prunes at once."""
+
+
+MOST_EPOCHS = 100_000  # more is a slip of the pen: years, on any machine
 
 
 class TrainConfig(Section):
     """``[train]`` and ``[quantization.train]``: how to fit a model."""
 
-    epochs: Annotated[int, Field(ge=0)] = 10
+    written: ClassVar[str] = "train"
+
+    epochs: Annotated[Natural, Field(le=MOST_EPOCHS)] = 10
     """Passes over the training split; 0 only evaluates."""
     batch_size: Positive = 64
     """Images per optimizer step."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[Number, Field(gt=0)] = 1e-3
     """Adam's step size."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Natural = 0
     """Seeds initial weights' shuffling, dropout and augmentation."""
     early_stopping_epochs: Positive | None = None
     """Stop after so many epochs without a better validation accuracy."""
-    jit_compile: bool = False
+    jit_compile: Flag = False
     """Compile the training step with XLA."""
     mixed_precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """Keras dtype policy; float training only."""
@@ -264,18 +204,20 @@ class TrainConfig(Section):
     """Pruning during this training."""
     teacher: Any = None
     """A live Keras model (logits) to distil from; in a design file ``"float"``: the float model of the run."""
-    temperature: Annotated[float, Field(gt=0)] = 4.0
+    temperature: Annotated[Number, Field(gt=0)] = 4.0
     """Softening of teacher and student logits in the distillation loss."""
     distillation_weight: Fraction = 0.5
     """Share of the distillation loss against the label loss."""
     checkpoint: Path | None = None
     """Folder for the state of an interrupted training; the same call then resumes from it."""
-    progress: bool = True
+    progress: Flag = True
     """Show a progress bar on a terminal, plain lines otherwise."""
 
 
 class LayerQuantConfig(Section):
     """``[quantization.layers.<name>]``: what differs for one layer."""
+
+    written: ClassVar[str] = "quantization.layers"
 
     weight_bits: Bits | None = None
     bias_bits: Bits | None = None
@@ -286,6 +228,8 @@ class LayerQuantConfig(Section):
 
 class QuantConfig(Section):
     """``[quantization]``: float Keras model to QKeras model."""
+
+    written: ClassVar[str] = "quantization"
 
     weight_bits: Bits = 8
     """Width of kernels, sign included."""
@@ -308,6 +252,8 @@ class QuantConfig(Section):
 class LayerHlsConfig(Section):
     """``[hls.layers.<name>]``: what differs for one layer; the keys of ``[hls]`` that make sense there."""
 
+    written: ClassVar[str] = "hls.layers"
+
     strategy: Literal["Latency", "Resource", "distributed_arithmetic"] | None = None
     reuse_factor: Positive | None = None
     parallelization_factor: Positive | None = None
@@ -321,11 +267,13 @@ class LayerHlsConfig(Section):
 class HlsConfig(Section):
     """``[hls]``: the FPGA design. The same defaults as hls4ml except io_stream, which CNNs need."""
 
+    written: ClassVar[str] = "hls"
+
     backend: Literal["Vitis", "Vivado"] = "Vitis"
     """hls4ml backend."""
-    part: Annotated[str, AfterValidator(on_board)] = "xc7z020clg400-1"
+    part: PartText = "xc7z020clg400-1"
     """FPGA part number, or a board's name (zcu104, pynq-z2, u250, ...); the default is the PYNQ-Z2's."""
-    clock_period_ns: Annotated[float, Field(gt=0, le=1000)] = 10.0
+    clock_period_ns: Annotated[Number, Field(gt=0, le=1000)] = 10.0
     """Target clock period in ns."""
     io_type: Literal["io_parallel", "io_stream"] = "io_stream"
     """How values travel between layers."""
@@ -343,7 +291,7 @@ class HlsConfig(Section):
     """io_stream: depth of a FIFO by the name the estimate gives it; hls4ml's default is the whole map."""
     layers: dict[str, LayerHlsConfig] = Field(default_factory=dict)
     """Exceptions by layer name; a separable convolution's is for both layers it is split into."""
-    test_vectors: Annotated[int, Field(ge=0)] = 16
+    test_vectors: Natural = 16
     """Input/output pairs written to ``tb_data`` when inputs are given."""
 
     def of_layers(self, names: Collection[str]) -> dict[str, LayerHlsConfig]:
@@ -362,24 +310,28 @@ def parts_of(name: str) -> tuple[str, ...]:
 class EstimateConfig(Section):
     """``[estimate]``: how latency and resources are estimated without vendor tools."""
 
+    written: ClassVar[str] = "estimate"
+
     tool: str | None = None
     """HLS tool to estimate for, such as "vitis_hls 2023.2" or "vivado_hls 2020.1"; default: by the backend."""
-    fifo_simulation: bool = True
+    fifo_simulation: Flag = True
     """Simulate streamed designs token by token: stalls, the FIFO depths needed, deadlocks."""
-    images: Annotated[int, Field(ge=2, le=16)] = 2
+    images: Annotated[Whole, Field(ge=2, le=16)] = 2
     """Images simulated back to back; the interval is the time between the last two."""
-    clock_uncertainty_percent: Annotated[float, Field(ge=0, lt=100)] | None = None
+    clock_uncertainty_percent: Annotated[Number, Field(ge=0, lt=100)] | None = None
     """Share of the clock period the tool keeps back; default: the tool's own (12.5 in Vivado HLS, 27 in Vitis HLS)."""
     calibration: Path | None = None
     """Coefficients of your own, as ``toolkit bench estimator --save`` writes them; default: the shipped ones."""
     devices: Path | None = None
     """TOML file with further parts, in the form of the shipped device table."""
-    static_power_w: Annotated[float, Field(ge=0)] | None = None
+    static_power_w: Annotated[Number, Field(ge=0)] | None = None
     """Static power in W for the energy estimate; default: 2.3 uW per LUT of the part, an assumption."""
 
 
 class BaselineConfig(Section):
     """``[[baselines]]``: one float or integer engine to measure."""
+
+    written: ClassVar[str] = "baselines"
 
     engine: str = "keras"
     """keras (a graph), keras_eager, keras_xla, onnxruntime, litert or gpu_model."""
@@ -396,9 +348,11 @@ class BaselineConfig(Section):
 class ProofConfig(Section):
     """``[proof]``: how much of the emulated accuracy is repeated with csim."""
 
-    csim_count: Annotated[int, Field(ge=0)] = 100
+    written: ClassVar[str] = "proof"
+
+    csim_count: Natural = 100
     """Test images run through csim and compared with the emulator and QKeras, bit for bit; 0: none."""
-    whole_split: bool = False
+    whole_split: Flag = False
     """Run the whole test split through csim."""
 
 
@@ -435,12 +389,17 @@ class DesignConfig(Section):
         return self
 
 
+DESIGN_SECTIONS = ("quantization", "qat", "hls", "proof")
+
+
 class DesignFile(Section):
     """A whole design file (TOML): what ``toolkit run`` does.
 
     ``[quantization]``, ``[qat]``, ``[hls]`` and ``[proof]`` describe one design. Each ``[[designs]]``
     table holds what differs from them: a file with four such tables yields four designs.
     """
+
+    more_keys: ClassVar[tuple[str, ...]] = DESIGN_SECTIONS
 
     name: Name = "design"
     """Names the run and its folder."""
@@ -487,21 +446,10 @@ class DesignFile(Section):
         return self
 
 
-DESIGN_SECTIONS = ("quantization", "qat", "hls", "proof")
-
-
-def load_design(path: Path) -> DesignFile:
-    """Read a design file; raises ``ConfigError`` with file and line."""
-    try:
-        text = path.read_text()
-        return parse_design(tomllib.loads(text))
-    except OSError as error:
-        raise ConfigError(f"a design file must be readable: {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
-    except InvalidSection as error:
-        line = line_of(text, error.key)
-        raise ConfigError(f"{error}\n  in {path}" + (f", line {line}" if line else "")) from None
+def load_design(path: str | Path) -> DesignFile:
+    """Read a design file; relative paths in it are taken from its folder. Raises ``ConfigError`` with file and line."""
+    with toml_tables(path, "a design file") as tables:
+        return parse_design(beside(tables, Path(path).parent, DesignFile, DesignConfig))
 
 
 def parse_design(tables: dict[str, Any]) -> DesignFile:
@@ -535,70 +483,3 @@ def merge(base: Any, change: Any) -> Any:
     if not (isinstance(base, dict) and isinstance(change, dict)):
         return change
     return {**base, **{key: merge(base.get(key), value) for key, value in change.items()}}
-
-
-def line_of(text: str, key: tuple[str, ...]) -> int | None:
-    """Line of a key in a TOML text, as far as the path can be followed; None when it is not there."""
-    names = [part for part in key if not part.isdigit()]
-    section: list[str] = []
-    best: tuple[int, int] | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            section = stripped.strip("[] ").split(".")
-            here = section
-        else:
-            here = [*section, *stripped.split("=")[0].strip().split(".")]
-        here = [part.strip(" '\"") for part in here if part != "designs"]
-        wanted = [name for name in names if name != "designs"]
-        matched = len(here) if wanted[: len(here)] == here else 0
-        if matched and (best is None or matched > best[0]):
-            best = (matched, number)
-    return best[1] if best else None
-
-
-def first_key(error: ValidationError) -> tuple[str, ...]:
-    """Path of the first mistake."""
-    return tuple(str(part) for part in error.errors()[0]["loc"] if "[" not in str(part))
-
-
-# A value of a union type is also held against the member the user did not mean.
-WRONG_MEMBER = ("dict_type", "string_type")
-
-
-def explain(section: type[BaseModel], error: ValidationError) -> str:
-    """Pydantic's findings in our words: key, rule, value got, choices."""
-    items = error.errors()
-    meant = [item for item in items if item["type"] not in WRONG_MEMBER] or items
-    return "\n".join(dict.fromkeys(explain_one(section, item) for item in meant))
-
-
-def explain_one(section: type[BaseModel], item: Any) -> str:
-    path = [str(part) for part in item["loc"] if "[" not in str(part)]  # no names of union members
-    key = ".".join(path) if issubclass(section, DesignFile | DesignConfig) else ".".join([section.__name__, *path])
-    match item["type"]:
-        case "extra_forbidden":
-            known = known_keys(section, path[:-1])
-            return f'{key}: "{path[-1]}" is not a key{nearest(path[-1], known)}; known keys: {", ".join(known)}'
-        case "literal_error":
-            expected = item["ctx"]["expected"].replace("'", "")
-            choices = expected.replace(" or ", ", ").split(", ")
-            return f'{key}: "{item["input"]}" is not a choice{nearest(str(item["input"]), choices)}; choose {expected}'
-        case "value_error":
-            message: str = item["msg"].removeprefix("Value error, ")
-            return f"{key}: {message}" if key else message
-        case _:
-            return f"{key}: {item['msg']}, got {item['input']!r}"
-
-
-def known_keys(section: type[BaseModel], path: list[str]) -> list[str]:
-    """Keys of the section that ``path`` leads to, as far as it can be followed."""
-    for part in path:
-        field = section.model_fields.get(part)
-        if field is None:
-            continue
-        for candidate in [field.annotation, *getattr(field.annotation, "__args__", ())]:
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                section = candidate
-    keys = set(section.model_fields)
-    return sorted(keys | set(DESIGN_SECTIONS) if issubclass(section, DesignFile) else keys)

@@ -24,6 +24,8 @@ from collections.abc import Iterable
 
 from toolkit import harmless
 
+LONGEST_WORD = 200  # characters of a value for which the nearest choice is looked up
+
 
 class ToolkitError(Exception):
     """Base of every error that is the user's to mend; never shown as a traceback.
@@ -38,7 +40,11 @@ class ToolkitError(Exception):
 
 
 class ConfigError(ToolkitError):
-    """A configuration value is unknown, impossible or contradicts another."""
+    """A configuration value is unknown, impossible or contradicts another; ``key`` is the path to it, if known."""
+
+    def __init__(self, message: str = "", key: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class DataError(ToolkitError):
@@ -81,6 +87,8 @@ class ComparisonError(ToolkitError):
 
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Return ``' (did you mean "x"?)'`` for the choice closest to ``value``, or ``''``."""
+    if len(value) > LONGEST_WORD:
+        return ""  # nobody mistyped that, and looking for it would take long
     close = difflib.get_close_matches(value, list(choices), n=1, cutoff=0.5)
     return f' (did you mean "{close[0]}"?)' if close else ""
 
@@ -88,6 +96,8 @@ def nearest(value: str, choices: Iterable[str]) -> str:
 def choose(what: str, value: str, choices: Iterable[str], error: type[ToolkitError] = ConfigError) -> str:
     """Return ``value`` if it is one of ``choices``; otherwise raise ``error`` naming the nearest."""
     known = sorted(choices)
+    if not isinstance(value, str):
+        raise error(f"{what} must be one of {', '.join(known)}, got {value!r:.{LONGEST_WORD}}")
     if value in known:
         return value
     raise error(f'{what}: "{value}" is unknown{nearest(value, known)}; choose {", ".join(known)}')

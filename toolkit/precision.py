@@ -38,8 +38,11 @@ class Overflow(StrEnum):
     SAT_SYM = "SAT_SYM"  # clip to the range without the most negative value
 
 
-PATTERN = re.compile(r"^\s*(?:nnet::)?(ap|ac)_(u?)(fixed|int)\s*<\s*(.*?)\s*>\s*$")
+FIXED = re.compile(r"""^\s*(?:nnet::)?(?:a[pc]_)?(u?)fixed\s*<\s*([0-9]+)\s*,\s*([+-]?[0-9]+)\s*
+    (?:,\s*(\w+)\s*)?(?:,\s*(\w+)\s*)?(?:,\s*([0-9]+)\s*)?>\s*$""", re.VERBOSE | re.ASCII)  # fmt: skip
+WHOLE = re.compile(r"^\s*(?:nnet::)?(?:a[pc]_)?(u?)int\s*<\s*([0-9]+)\s*>\s*$", re.ASCII)
 
+LONGEST_SHOWN = 100  # characters of a wrong type that a message repeats
 WIDEST_BITS = 1024  # AP_INT_MAX_W of AMD's ap_int and ap_fixed headers (UG1399)
 FINEST_BITS = 1000  # a double holds the least significant bit
 
@@ -73,28 +76,21 @@ class Precision:
 
         Raises ``ConfigError`` that shows the accepted forms.
         """
-        spelled = text if re.match(r"^\s*(nnet::)?a[pc]_", text) else "ap_" + text.strip()
-        match = PATTERN.match(spelled)
-        parts = [part.strip() for part in match.group(4).split(",")] if match else []
-        try:
-            assert match is not None
-            whole = match.group(3) == "int"
-            width_bits = int(parts[0])
-            integer_bits = width_bits if whole else int(parts[1])
-        except (AssertionError, ValueError, IndexError):
+        if match := WHOLE.match(text):
+            return cls(as_width(match[2]), as_width(match[2]), signed=match[1] == "")
+        match = FIXED.match(text)
+        if match is None:
             raise ConfigError(
-                f'precision must look like ap_fixed<W,I>, ap_ufixed<W,I,RND,SAT>, ap_int<W> or ap_uint<W>, got "{text}"'
-            ) from None
-        rest = [] if whole else parts[2:]
-        rounding = read_mode("rounding mode", rest[0], Rounding) if rest else Rounding.TRN
-        overflow = read_mode("overflow mode", rest[1], Overflow) if len(rest) > 1 else Overflow.WRAP
+                "precision must look like ap_fixed<W,I>, ap_ufixed<W,I,RND,SAT>, ap_int<W> or ap_uint<W>, got "
+                f'"{text[:LONGEST_SHOWN]}"'
+            )
         return cls(
-            width_bits=width_bits,
-            integer_bits=integer_bits,
-            signed=match.group(2) == "",
-            rounding=Rounding(rounding),
-            overflow=Overflow(overflow),
-            saturation_bits=int(rest[2]) if len(rest) > 2 else 0,
+            width_bits=as_width(match[2]),
+            integer_bits=as_width(match[3]),
+            signed=match[1] == "",
+            rounding=Rounding(read_mode("rounding mode", match[4] or "TRN", Rounding)),
+            overflow=Overflow(read_mode("overflow mode", match[5] or "WRAP", Overflow)),
+            saturation_bits=as_width(match[6] or "0"),
         )
 
     def __str__(self) -> str:
@@ -153,6 +149,13 @@ class Precision:
         """
         scaled = np.ldexp(np.asarray(values, np.float64), self.fraction_bits)
         return overflow_integers(round_integers(scaled, self.rounding), self)
+
+
+def as_width(text: str) -> int:
+    """A number of bits; raises ``ConfigError`` for one with more digits than any header takes."""
+    if len(text) > 6:
+        raise ConfigError(f"precision width must be at most {WIDEST_BITS} bits, got {text[:LONGEST_SHOWN]}")
+    return int(text)
 
 
 def read_mode(what: str, text: str, modes: type[Rounding] | type[Overflow]) -> str:

@@ -115,7 +115,7 @@ def test_an_exact_name_wins_over_a_pattern() -> None:
     [
         (
             {"quantization": {"weight_bits": [4, 99]}},
-            "quantization.weight_bits: Input should be less than or equal to 32",
+            "quantization.weight_bits: must be at most 32, got 99",
         ),
         ({"hls": {"strategy": ["Latency", "Ressource"]}}, 'did you mean "Resource"'),
         ({"hls": {"reuse_facto": [1, 2]}}, 'did you mean "reuse_factor"'),
@@ -199,3 +199,28 @@ def test_a_grid_is_every_combination_and_survives_json(
     for point in points[:3]:
         assert Point.from_json(json.loads(json.dumps(point.to_json()))).digest == point.digest
         assert sweep.point(point.params).digest == point.digest
+
+
+SWEEP_MISTAKES = {
+    "a value": (
+        '[hls]\nio_type = ["io_stream", "io_parralel"]',
+        r'hls\.io_type: "io_parralel" is.*[\s\S]*s\.toml, line 2',
+    ),
+    "a setting": ('[sweep]\nobjectives = ["lutt"]', r'sweep\.objectives: .*"lutt"[\s\S]*s\.toml, line 2'),
+    "two targets": ("[hls]\ntarget_ii = 5\ntarget_dsp = 5", r"hls\.target_ii and.*[\s\S]*s\.toml, line 2"),
+    "a name": ('[hls]\n[sweep]\n[dataset]\n[[designs]]\nname = "../x"', "designs.name must be 1 to 100"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), SWEEP_MISTAKES.values(), ids=SWEEP_MISTAKES)
+def test_a_mistake_in_a_file_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_sweep(path)
+
+
+def test_paths_are_taken_from_the_files_folder(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('model.path = ["a.keras", "/b.keras"]\n')
+    paths = [point.file.model.path for point in read_sweep(tmp_path / "s.toml").grid()]
+    assert paths == [tmp_path / "a.keras", Path("/b.keras")]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from toolkit.config import DesignConfig, DesignFile, HlsConfig, Positive, Section
+from toolkit.config import DesignConfig, DesignFile, HlsConfig
 from toolkit.errors import ConfigError
 from toolkit.exploration.figures import Limit, figure_name
+from toolkit.sections import Flag, Natural, Number, Positive, Section
 
 
 def known_figure(text: str) -> str:
@@ -28,9 +29,11 @@ def readable_limit(text: str) -> str:
 class SweepProofConfig(Section):
     """``[sweep.proof]``: which points are repeated with csim, compiled from the project as it would be built."""
 
-    pareto: bool = True
+    written: ClassVar[str] = "sweep.proof"
+
+    pareto: Flag = True
     """Prove every point of the Pareto front."""
-    sample: Annotated[int, Field(ge=0)] = 1
+    sample: Natural = 1
     """Prove so many of the other points, spread over the sweep."""
     images: Positive = 16
     """Images per proof, every output compared bit for bit with the emulator's."""
@@ -39,11 +42,13 @@ class SweepProofConfig(Section):
 class SweepSettings(Section):
     """``[sweep]``: search, objectives, constraints."""
 
+    written: ClassVar[str] = "sweep"
+
     search: Literal["grid", "random", "tpe", "nsga2", "nsga3"] = "grid"
     """Which of Optuna's samplers proposes points; grid takes every combination."""
     points: Positive | None = None
     """How many different points; default all of a grid, 100 of the others."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Natural = 0
     """Seed of the search."""
     objectives: tuple[Annotated[str, AfterValidator(known_figure)], ...] = ("accuracy", "latency_us")
     """What is better: accuracy, latency_us, initiation_interval_cycles, throughput_hz, lut, energy_uj, ebops, ..."""
@@ -53,9 +58,9 @@ class SweepSettings(Section):
     """Images on which a point's accuracy is emulated, bit for bit."""
     split: Literal["test", "validation"] = "test"
     """Where those images come from; validation keeps the test split for the final word."""
-    prune_training: bool = True
+    prune_training: Flag = True
     """Stop a training whose validation accuracy falls below the median of the finished ones at the same epoch."""
-    timeout_s: Annotated[float, Field(gt=0)] = 3600.0
+    timeout_s: Annotated[Number, Field(gt=0)] = 3600.0
     """Seconds after which a point is given up; it is then a failed point."""
     proof: SweepProofConfig = Field(default_factory=SweepProofConfig)
     """csim as proof."""

@@ -24,7 +24,6 @@ import itertools
 import json
 import math
 import random
-import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,9 +32,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from toolkit.config import DESIGN_SECTIONS, InvalidSection, Section, TrainConfig, line_of, merge
+from toolkit.config import DESIGN_SECTIONS, TrainConfig, merge
 from toolkit.errors import ConfigError, nearest
 from toolkit.exploration.settings import SweepDesign, SweepDesignFile, SweepSettings
+from toolkit.names import check_name, shown
+from toolkit.sections import Section, beside, toml_tables
 from toolkit.store import digest, package_versions
 
 Key = tuple[str, ...]
@@ -223,27 +224,21 @@ def read_sweep(source: Path | str | Mapping[str, Any] | Sweep, layer_names: Laye
         return source
     if isinstance(source, Mapping):
         return parse_sweep(copy.deepcopy(dict(source)), "sweep", layer_names or built_layer_names)
-    path = Path(source)
-    try:
-        text = path.read_text()
-        return parse_sweep(tomllib.loads(text), path.stem, layer_names or built_layer_names)
-    except OSError as error:
-        raise ConfigError(f"a sweep file must be readable: {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
-    except InvalidSection as error:
-        line = line_of(text, error.key)
-        raise ConfigError(f"{error}\n  in {path}" + (f", line {line}" if line else "")) from None
+    with toml_tables(source, "a sweep file") as tables:
+        path = Path(source)
+        absolute = beside(tables, path.parent, SweepDesignFile, SweepDesign)
+        return parse_sweep(absolute, path.stem, layer_names or built_layer_names)
 
 
 def parse_sweep(tables: Tables, name: str, layer_names: LayerNames) -> Sweep:
     """A sweep from its parsed TOML."""
     settings, variants = tables.pop("sweep", {}), tables.pop("designs", [{}])
     if not isinstance(settings, dict):
-        raise InvalidSection(f"sweep must be a table, got {settings!r}", ("sweep",))
+        raise ConfigError(f"sweep must be a table, got {shown(settings)}", ("sweep",))
     if not (isinstance(variants, list) and variants and all(isinstance(variant, dict) for variant in variants)):
-        raise InvalidSection(f"designs must be tables, each under [[designs]], got {variants!r}", ("designs",))
-    return sweep_of(tables, SweepSettings(**settings), variants, str(tables.pop("name", name)), layer_names)
+        raise ConfigError(f"designs must be tables, each under [[designs]], got {shown(variants)}", ("designs",))
+    name = check_name("name", tables.pop("name", name))
+    return sweep_of(tables, SweepSettings(**settings), variants, name, layer_names)
 
 
 def sweep_of(
@@ -253,7 +248,7 @@ def sweep_of(
     if not settings.objectives:
         raise ConfigError("sweep.objectives needs at least one figure")
     branches = tuple(
-        read_branch(tables, variant, variant.get("name", f"design_{number}"), layer_names)
+        read_branch(tables, variant, check_name("designs.name", variant.get("name", f"design_{number}")), layer_names)
         for number, variant in enumerate(variants, 1)
     )
     if len({branch.name for branch in branches}) < len(branches):
