@@ -33,6 +33,7 @@ def sweep(
     min_accuracy: Annotated[float | None, typer.Option(help="best: at least this accuracy, 0 to 1.")] = None,
     max_latency_us: Annotated[float | None, typer.Option(help="best: at most this latency in us.")] = None,
     objective: Annotated[str, typer.Option(help="best: the figure to be best in.")] = "latency_us",
+    plan: Annotated[bool, typer.Option("--plan", help="Check everything, say what will be done, and stop.")] = False,
     as_json_: AsJson = False,
 ) -> int:
     """Run a sweep to its end (the same command continues it), or look at what its book holds."""
@@ -57,6 +58,9 @@ def sweep(
                 storage=storage,
             )
             show_best(answers, out, as_json_)
+        case _ if what.endswith(".toml") and plan:
+            planned = exploration.plan_sweep(exploration.read_sweep(Path(what)), workers)
+            print_json(planned) if as_json_ else print(planned)
         case _ if what.endswith(".toml"):
             found = exploration.sweep(
                 Path(what),

@@ -1,6 +1,7 @@
 """Design sweeps: spaces, Optuna studies, local and Dask workers, results."""
 
 from toolkit.exploration.compression import Compression, compression_figures
+from toolkit.exploration.planning import plan_sweep
 from toolkit.exploration.report import write_sweep_report
 from toolkit.exploration.results import (
     Best,
@@ -26,6 +27,7 @@ __all__ = [
     "design_of",
     "export",
     "load_sweep",
+    "plan_sweep",
     "points_table",
     "points_text",
     "read_sweep",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from toolkit.exploration import planning
 from toolkit.exploration.book import Book, opened_book, study_name
 from toolkit.exploration.engines import Engine, Job, started
 from toolkit.exploration.evaluate import evaluate_point
@@ -38,7 +40,8 @@ def sweep(
 ) -> SweepResult:
     """Run a sweep file (or the same tables as a mapping) to its end and return every point.
 
-    Points already in the book are not repeated, so the same call continues a sweep that was
+    First of all the plan (:mod:`toolkit.exploration.planning`): what every point would fail for is raised
+    before anything is trained. Points already in the book are not repeated, so the same call continues a sweep that was
     interrupted or killed. ``scheduler`` is a Dask address or scheduler file; otherwise ``workers``
     local processes (default one per core; 0: this process) evaluate. ``storage`` is any Optuna URL,
     an SQLite file or a journal file (default: one SQLite file in the artifact store).
@@ -51,6 +54,8 @@ def sweep(
     ``StoreError`` when store or book cannot be written; what is finished stays in the book.
     """
     wanted = read_sweep(source)
+    if evaluate is evaluate_point:
+        planning.begin(wanted, workers, say or tell)
     with opened_book(wanted, storage) as book, started(scheduler, workers) as engine:
         feed = start_feed(book, evaluate, retry_failed)
         narrator = Narrator(feed.progress, wanted.settings.objectives, wanted.settings.constraints, say)
@@ -71,6 +76,11 @@ def sweep(
         constraints=wanted.settings.constraints,
         points=tuple(records.values()),
     )
+
+
+def tell(line: str) -> None:
+    """A line on standard error."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def start_feed(book: Book, evaluate: Evaluate, retry_failed: bool) -> GridFeed | TrialFeed:

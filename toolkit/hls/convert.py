@@ -272,13 +272,18 @@ def layer_overrides(config: HlsConfig, layers: list[LayerDict], model: Any) -> d
     Raises ``ConfigError`` with the nearest name for one that the model does not have.
     """
     built = {layer["name"] for layer in layers}
+    check_layer_names(config, built, model)
+    return config.of_layers(built)
+
+
+def check_layer_names(config: HlsConfig, built: set[str], model: Any) -> None:
+    """Raise ``ConfigError`` for a name in ``config.layers`` that is neither built nor in the Keras model."""
     known = sorted(built | {layer.name for layer in model.layers})
     for name in config.layers:
         if name not in known and not built & {*parts_of(name)}:
             raise ConfigError(
                 f'hls.layers: "{name}" is not a layer{nearest(name, known)}; layers are {", ".join(known)}'
             )
-    return config.of_layers(built)
 
 
 def choose_reuse_factors(
