@@ -235,8 +235,30 @@ class LayerProfile:
 
 
 @dataclass(frozen=True)
+class LayerError:
+    """How far a layer's values are from the model's on some images, in the values' own unit.
+
+    ``sqnr_db`` is the ratio of signal to error, ``10 log10(sum x^2 / sum (x - y)^2)``; ``None`` where nothing
+    differs. ``fall_db`` is what it lost against the worst of the layers it reads: where the bits go.
+    """
+
+    layer: str
+    precision: str
+    maximum: float
+    rms: float
+    sqnr_db: float | None
+    fall_db: float
+    different: int
+    total: int
+
+
+@dataclass(frozen=True)
 class CheckResult:
-    """How a Keras model and its HLS project agree on some images, logit by logit."""
+    """How a Keras model and its HLS project agree on some images, logit by logit.
+
+    A quantized model is compared bit by bit. A float model (``exact`` false) has no bits to be equal to: it is
+    judged by ``errors`` and ``figures`` (accuracy, agreement), and a difference is no failure.
+    """
 
     equal: bool
     outputs_different: int
@@ -248,11 +270,14 @@ class CheckResult:
     profile: tuple[LayerProfile, ...] = ()
     compared: tuple[str, str] = ("qkeras", "csim")
     project_digest: str | None = None  # which project was checked; joins the records of one design
+    exact: bool = True  # whether the bits must be equal
+    errors: tuple[LayerError, ...] = ()  # layer by layer, where the outputs differ
+    figures: Mapping[str, Figure] = field(default_factory=dict)  # accuracy, accuracy_of_model, agreement
 
     @property
     def failed(self) -> bool:
         """Whether the bits differ from what they must equal; a note (a float model's predictions) is no failure."""
-        return not self.equal and any(finding.severity != "note" for finding in self.findings)
+        return self.exact and not self.equal and any(finding.severity != "note" for finding in self.findings)
 
     @property
     def reasoned(self) -> str:
@@ -260,13 +285,28 @@ class CheckResult:
         return ": ".join([str(self), *(finding.reason for finding in self.findings[:1])])
 
     def __str__(self) -> str:
-        """One line: who was compared, how many outputs differ, by how much, where first."""
+        """One line: who was compared, how many outputs differ, by how much, where first; or how close they are."""
         left, right = self.compared
         if self.equal:
             return f"{right} equals {left} on {self.images:,} images, every output"
+        if not self.exact:
+            return f"{right} against {left} on {self.images:,} images: {self.closeness}"
         counts = f"{self.outputs_different:,} of {self.outputs_total:,} outputs on {self.images:,} images"
         where = f", first in layer {self.first_layer}" if self.first_layer else ""
         return f"{right} differs from {left}: {counts}, at most {self.largest_lsb:g} LSB{where}"
+
+    @property
+    def closeness(self) -> str:
+        """Accuracy, agreement and the error of the last layer, as far as they are known."""
+        words = [f"outputs differ by at most {self.largest_lsb:.3g} LSB"]
+        if self.errors and self.errors[-1].sqnr_db is not None:
+            words.append(f"RMS {self.errors[-1].rms:.3g}, SQNR {self.errors[-1].sqnr_db:.1f} dB")
+        if "agreement" in self.figures:
+            words.append(f"the same class on {self.figures['agreement'].value:.2%}")
+        if "accuracy" in self.figures:
+            ours, theirs = self.figures["accuracy"].value, self.figures["accuracy_of_model"].value
+            words.append(f"accuracy {ours:.2%}, the model's {theirs:.2%}")
+        return "; ".join(words)
 
 
 @dataclass(frozen=True)

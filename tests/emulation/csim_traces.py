@@ -31,7 +31,7 @@ def csim_trace(project: HlsProject, images: list[np.ndarray], folder: Path) -> d
     """csim's outputs by layer, float64."""
     folder.mkdir(parents=True)
     with cheap_builds():
-        build = Artifact(folder)
+        build = Artifact(folder, complete=False)
         csim.compile_project(project, require_tool("g++"), build, None, trace=True, jobs=1, timeout_s=1200)
     arrays = csim.model_arrays(project, images)
     with csim.loaded(folder, 1) as handles:

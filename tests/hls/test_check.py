@@ -81,11 +81,10 @@ def test_sums_that_float32_cannot_hold_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sequential", [False, True], ids=["functional", "sequential"])
-def test_a_float_model_differs_where_its_first_bits_are_lost(sequential: bool, tmp_path: Path) -> None:
+def test_a_float_model_is_traced_to_its_first_layer(sequential: bool, tmp_path: Path) -> None:
     model = keras.Sequential(float_model().layers) if sequential else float_model()
     result = small_check(model, HlsConfig(precision="ap_fixed<10,4>"), tmp_path)
-    assert result.first_layer == "image"
-    assert result.findings[0].rule == "input-not-representable"
+    assert result.errors[0].layer == "image" and result.errors[0].different > 0
 
 
 @dataclass
@@ -111,3 +110,41 @@ def test_any_library_can_be_checked(tmp_path: Path) -> None:
     result = check(project, model, images, library=Wrong(model.predict(images, verbose=0)))
     assert (result.outputs_different, result.compared) == (1, ("qkeras", "emulator"))
     assert result.findings[0].rule == "unexplained"
+
+
+def test_a_float_model_is_judged_by_how_close_it_is(tmp_path: Path) -> None:
+    model, images = float_model(), inputs_for(float_model(), 60)
+    project = write_project(model, HlsConfig(precision="ap_fixed<16,6>"), tmp_path / "p")
+    labels = model.predict(images, verbose=0).argmax(axis=1)
+    result = check(project, model, images, library=emulate(project), labels=labels)
+    assert not result.equal and not result.exact and not result.failed
+    assert result.figures["accuracy_of_model"].value == 1
+    assert result.figures["accuracy"].value == result.figures["agreement"].value > 0.9
+    assert [error.layer for error in result.errors] == ["image", "conv_relu", "pool", "logits"]
+    assert all(error.rms <= error.maximum and error.sqnr_db and error.sqnr_db > 20 for error in result.errors)
+    assert "SQNR" in str(result) and "float keras" in str(result)
+    assert {finding.severity for finding in result.findings} == {"note"}
+
+
+def test_where_the_bits_go_is_the_layer_with_the_narrow_type(tmp_path: Path) -> None:
+    layers = {"conv_relu": {"precision": {"result": "ap_ufixed<6,4>"}}}
+    result = small_check(float_model(), HlsConfig(precision="ap_fixed<20,6>", layers=layers), tmp_path)
+    assert result.findings[0].layer == "conv_relu"
+    assert "ap_ufixed<6,4>" in result.findings[0].reason
+    falls = {error.layer: error.fall_db for error in result.errors}
+    assert falls["conv_relu"] > 10 > falls["pool"] + falls["logits"]
+
+
+def test_errors_come_with_a_quantized_model_that_differs_too(tmp_path: Path) -> None:
+    layers = {"logits": {"precision": {"result": "ap_fixed<6,4>"}}}
+    result = small_check(conv_model(), HlsConfig(layers=layers), tmp_path)
+    assert result.exact and result.failed
+    exact = {error.layer: error.sqnr_db is None for error in result.errors}
+    assert not exact.pop("logits") and all(exact.values())
+
+
+def test_a_layer_used_twice_is_no_trouble(tmp_path: Path) -> None:
+    x = i = keras.Input((4,), name="x")
+    shared = K.Dense(4, name="shared")
+    model = keras.Model(i, shared(shared(x)))
+    assert not small_check(model, HlsConfig(precision="ap_fixed<12,5>"), tmp_path).failed

@@ -13,7 +13,7 @@ from toolkit.cli.inputs import open_model, read_inputs, write_array
 from toolkit.cli.output import print_json, show_findings, show_table
 
 if TYPE_CHECKING:
-    from toolkit.records import CheckResult, LayerProfile
+    from toolkit.records import CheckResult, LayerError, LayerProfile
 
 
 @app.command()
@@ -102,7 +102,27 @@ def show_checks(checks: Sequence[CheckResult], as_json_: bool) -> int:
     for result in () if as_json_ else checks:
         print(result)
         show_findings(result.findings)
+        show_errors(result.errors)
     return 1 if any(result.failed for result in checks) else 0
+
+
+def show_errors(errors: Sequence[LayerError]) -> None:
+    """Where the bits go, layer by layer."""
+    rows = [
+        (
+            error.layer,
+            error.precision,
+            f"{error.different:,} of {error.total:,}",
+            f"{error.maximum:.3g}",
+            f"{error.rms:.3g}",
+            "exact" if error.sqnr_db is None else f"{error.sqnr_db:.1f}",
+            f"{error.fall_db:.1f}" if error.fall_db and error.sqnr_db is not None else "",
+        )
+        for error in errors
+    ]
+    if rows:
+        headings = ("layer", "type", "different", "largest", "RMS", "SQNR in dB", "lost here in dB")
+        show_table("where the bits go", headings, rows)
 
 
 def show_profile(profile: Sequence[LayerProfile]) -> None:

@@ -1,4 +1,4 @@
-"""QKeras against csim, logit by logit, and why they differ where they do.
+"""Keras against csim, logit by logit, and why they differ where they do.
 
 QKeras computes in float32. As long as every sum of a layer fits 24 bits its values are exact, and then
 csim must give the very same ones: on the model's outputs, and on every layer that csim computes. Two
@@ -17,11 +17,12 @@ import numpy as np
 
 from toolkit import network
 from toolkit.errors import ModelError
+from toolkit.hls.bit_loss import decisions, largest_fall, layer_errors
 from toolkit.hls.csim import build_csim
 from toolkit.hls.network import network_of
 from toolkit.hls.project import model_inputs
 from toolkit.precision import Overflow, Precision
-from toolkit.records import Array, CheckResult, Finding, Graph, HlsProject, Layer, LayerProfile
+from toolkit.records import Array, CheckResult, Finding, Graph, HlsProject, Layer, LayerError, LayerProfile, Source
 
 FLOAT32_BITS = 24  # whole numbers up to 2**24 are exact in float32
 TRACED_IMAGES = 32  # enough to find the layer, few enough to trace quickly
@@ -40,17 +41,22 @@ class Library(Protocol):
     def trace(self, x: Any) -> dict[str, Array]: ...
 
 
-def check(project: HlsProject, model: Any, x: Any, *, library: Library | None = None) -> CheckResult:
-    """Compare a QKeras model's outputs with its project's on images ``x``.
+def check(
+    project: HlsProject, model: Any, x: Any, *, library: Library | None = None, labels: Array | None = None
+) -> CheckResult:
+    """Compare a Keras model's outputs with its project's on images ``x``.
 
     ``model`` is live or a path; ``library`` anything with ``predict`` and ``trace`` (default: csim,
     built if need be). Equal means equal arrays. Where they differ the result says how many outputs, by
-    how many LSB of the output type, in which layer first, and the likely reason. Raises ``DataError`` for
+    how many LSB of the output type, in which layer first, the likely reason, and every layer's error. A
+    float model has no bits to be equal to: its result says how close the design is, layer by layer, how
+    often both choose the same class and, with ``labels`` (int ``[n]``), how accurate both are. Raises ``DataError`` for
     images of another shape and ``ModelError`` for a model with other outputs.
     """
-    from toolkit.zoo import open_model
+    from toolkit.zoo import is_quantized, open_model
 
     live = open_model(model)
+    exact = is_quantized(live)
     runner = library if library is not None else build_csim(project)
     inputs = model_inputs(live, x)
     expected = keras_outputs(live, inputs)
@@ -61,6 +67,7 @@ def check(project: HlsProject, model: Any, x: Any, *, library: Library | None = 
             f"the project {got.shape[1]}"
         )
     different = expected != got
+    source: Source = "emulation" if runner.engine == "emulator" else "csim"
     result = CheckResult(
         equal=not different.any(),
         outputs_different=int(different.sum()),
@@ -69,7 +76,10 @@ def check(project: HlsProject, model: Any, x: Any, *, library: Library | None = 
         first_layer=None,
         findings=(),
         images=len(inputs[0]),
-        compared=("qkeras", "csim" if runner.engine == "g++" else runner.engine),
+        compared=("qkeras" if exact else "float keras", "csim" if runner.engine == "g++" else runner.engine),
+        project_digest=project.digest,
+        exact=exact,
+        figures=decisions(expected, got, labels, source),
     )
     return result if result.equal else explain(result, project, live, runner, inputs, different)
 
@@ -92,35 +102,49 @@ def largest_lsb(graph: network.Graph, expected: Array, got: Array) -> float:
 def explain(
     result: CheckResult, project: HlsProject, model: Any, runner: Library, inputs: list[Array], different: Array
 ) -> CheckResult:
-    """Find the first layer that differs on images that do, and say why."""
+    """Every layer's error on images that differ; the first layer that does, or where a float model loses most; why."""
     rows = np.flatnonzero(different.any(axis=1))[:TRACED_IMAGES]
     chosen = [array[rows] for array in inputs]
     traced = runner.trace(chosen if len(chosen) > 1 else chosen[0])
     layers = [layer for layer in project.graph.layers if layer.name in traced]
     entered = dict(zip(project.graph.inputs, chosen, strict=True))  # a quantizer in the model comes before them
     expected = {**as_rows(entered), **keras_layers(model, layers, chosen)}
-    profile = tuple(profile_of(layer, project.graph, traced[layer.name]) for layer in layers)
+    got = as_rows(traced)
+    errors = layer_errors(project.graph, expected, got)
+    result = replace(
+        result, errors=errors, profile=tuple(profile_of(layer, project.graph, traced[layer.name]) for layer in layers)
+    )
+    if not result.exact:
+        loss = largest_fall(errors)
+        found = () if loss is None else (loss_of_bits(project.graph, loss, expected[loss.layer], got[loss.layer]),)
+        return replace(result, findings=found)
     for layer in layers:
         if layer.name not in expected or settles_later(layer):
             continue
-        values = traced[layer.name].reshape(len(rows), -1)
-        if not np.array_equal(expected[layer.name], values):
-            finding = reason(layer, project.graph, model, expected[layer.name], values)
-            return replace_result(result, layer.name, (finding,), profile)
-    return replace_result(result, None, (UNSEEN,), profile)
+        if not np.array_equal(expected[layer.name], got[layer.name]):
+            finding = reason(layer, project.graph, model, expected[layer.name], got[layer.name])
+            return replace(result, first_layer=layer.name, findings=(finding,))
+    return replace(result, findings=(UNSEEN,))
 
 
-def replace_result(
-    result: CheckResult, layer: str | None, findings: tuple[Finding, ...], profile: tuple[LayerProfile, ...]
-) -> CheckResult:
-    return replace(result, first_layer=layer, findings=findings, profile=profile)
+def loss_of_bits(graph: Graph, loss: LayerError, expected: Array, got: Array) -> Finding:
+    """The layer at which a float model loses most, and what of its types does it."""
+    layer = graph.layer(loss.layer)
+    result = Precision.parse(loss.precision)
+    cause = overflow_reason(layer, graph, expected, result)
+    why = cause[1] if cause else f"its result type {result} has steps of {result.lsb:g}"
+    stored = [f"{name} {weight.precision}" for name, weight in layer.weights.items()]
+    why += f" (stored: {', '.join(stored)})" if stored and not cause else ""
+    remedy = cause[2] if cause else f"give {layer.name} more fraction bits (hls.layers.{layer.name}.precision)"
+    level = f"{loss.sqnr_db:.1f} dB of signal to error are left" if loss.sqnr_db is not None else "nothing is lost"
+    return Finding("note", layer.name, "bits-lost", f"most is lost here, {level}: {why}", remedy)
 
 
 def keras_layers(model: Any, layers: list[Layer], inputs: list[Array]) -> dict[str, Array]:
     """Keras' values for the layers that have a Keras counterpart, by hls4ml name: float64 ``[n, values]``."""
     import keras
 
-    known = {layer.name for layer in model.layers}
+    known = {layer.name for layer in model.layers if len(layer._inbound_nodes) == 1}  # one place, one output
     names = {layer.name: layer.attributes.get("keras_layer") for layer in layers}
     wanted = {name: source for name, source in names.items() if source in known}
     if not wanted:
