@@ -120,7 +120,7 @@ def test_a_float_model_is_judged_by_how_close_it_is(tmp_path: Path) -> None:
     assert not result.equal and not result.exact and not result.failed
     assert result.figures["accuracy_of_model"].value == 1
     assert result.figures["accuracy"].value == result.figures["agreement"].value > 0.9
-    assert [error.layer for error in result.errors] == ["image", "conv_relu", "pool", "logits"]
+    assert [error.layer for error in result.errors] == ["image", "conv_relu", "pool", "flatten", "logits"]
     assert all(error.rms <= error.maximum and error.sqnr_db and error.sqnr_db > 20 for error in result.errors)
     assert "SQNR" in str(result) and "float keras" in str(result)
     assert {finding.severity for finding in result.findings} == {"note"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,8 @@ from toolkit.cli.output import print_json, show_findings, show_table
 
 if TYPE_CHECKING:
     from toolkit.records import CheckResult, LayerError, LayerProfile
+
+WITHOUT_VECTORS = "bits and ranges: the project holds no test vectors (tb_data); name images with --dataset or --inputs"
 
 
 @app.command()
@@ -27,16 +29,27 @@ def csim(
     emulated: Annotated[bool, typer.Option("--emulate", help="Use the emulator: the same bits, no compiler.")] = False,
     as_json_: AsJson = False,
 ) -> int:
-    """Compile a project's C++ and run it on images, or on its own test vectors when none are named."""
+    """Compile a project's C++ and run it on images, or on its own test vectors when none are named.
+
+    A project without vectors is compiled, and that is said.
+    """
     from toolkit.comparison import evaluate_outputs
     from toolkit.emulation import emulate
-    from toolkit.hls import build_csim, check_vectors, open_project
+    from toolkit.hls import build_csim, check_vectors, holds_vectors, open_project
 
     opened = open_project(project)
     x, judge_by = read_inputs(inputs, dataset, data_dir, count)
+    engine = "emulation" if emulated else "csim"
     library = emulate(opened) if emulated else build_csim(opened)
+    if x is None and not holds_vectors(opened):
+        built = {"project": opened.path, "digest": opened.digest, "built": True, "not_checked": [WITHOUT_VECTORS]}
+        if as_json_:
+            print_json(built)
+        else:
+            print(f"{opened.path}: {engine} is built\nnot checked: {WITHOUT_VECTORS}")
+        return 0
     if x is None:
-        return show_checks(check_vectors(opened, library, "emulation" if emulated else "csim"), as_json_)
+        return show_checks(check_vectors(opened, library, engine), as_json_)
     outputs = library.predict(x)
     result: dict[str, Any] = {"project": opened.path, "digest": opened.digest, "images": len(x)}
     if judge_by is not None:
@@ -47,7 +60,7 @@ def csim(
     if as_json_:
         print_json(result)
     else:
-        show_table("emulation" if emulated else "csim", ("what", "value"), result.items())
+        show_table(engine, ("what", "value"), result.items())
     return 0
 
 
@@ -62,36 +75,58 @@ def check(
     emulated: Annotated[bool, typer.Option("--emulate", help="Leave csim out; no compiler needed.")] = False,
     as_json_: AsJson = False,
 ) -> int:
-    """Findings before synthesis and, with images, layer ranges and the bits: QKeras, emulator and csim.
+    """Findings before synthesis and, with images, layer ranges and the bits: Keras, emulator and csim.
 
-    Without images the project's own test vectors are compared. Exit code 1 for an error among the
-    findings or for bits that differ.
+    Without images the project's own test vectors are compared; what cannot be checked is said. A float
+    model is judged by how close the design is. Exit code 1 for an error among the findings or for bits
+    that differ.
     """
     from toolkit.emulation import emulate, prove
+    from toolkit.errors import ToolkitError
     from toolkit.estimation import estimate as estimated
-    from toolkit.hls import build_csim, check_vectors, lint, open_project
+    from toolkit.hls import build_csim, check_vectors, holds_vectors, lint, open_project
     from toolkit.hls import check as compared
 
     opened = open_project(project)
-    x, _ = read_inputs(inputs, dataset, data_dir, count)
-    emulator = emulate(opened)
-    library = emulator if emulated else build_csim(opened)
-    profile = emulator.profile(x) if x is not None else ()
+    x, judge_by = read_inputs(inputs, dataset, data_dir, count)
+    left_out: list[str] = []
+
+    def attempted(what: str, make: Callable[[Any], Any]) -> Any:
+        """What ``make`` makes of the project, or ``None`` and a line that says what was not checked and why."""
+        try:
+            return make(opened)
+        except ToolkitError as error:
+            left_out.append(f"{what}: {error}")
+            return None
+
+    emulator = attempted("emulation", emulate)
+    library = emulator if emulated else attempted("csim", build_csim) or emulator
+    estimate = attempted("estimate", estimated)
+    profile = emulator.profile(x) if emulator is not None and x is not None else ()
     ranges = {opened.graph.inputs[0]: (float(x.min()), float(x.max()))} if x is not None else None
-    findings = lint(opened, ranges=ranges, profile=profile or None, estimate=estimated(opened))
+    findings = lint(opened, ranges=ranges, profile=profile or None, estimate=estimate)
     checks: list[CheckResult] = []
     if x is None:
-        checks += check_vectors(opened, library, "emulation" if emulated else "csim")
-    else:
-        checks += [] if emulated else [prove(emulator, library, x)]
-        checks += [compared(opened, open_model(str(model)), x, library=library)] if model else []
+        left_out += [f"{model} against the project: no images; name some with --dataset or --inputs"] if model else []
+        if not holds_vectors(opened):
+            left_out.append(WITHOUT_VECTORS)
+        elif library is not None:
+            checks += check_vectors(opened, library, "emulation" if library is emulator else "csim")
+    elif library is not None:
+        checks += [prove(emulator, library, x)] if emulator is not None and library is not emulator else []
+        if model:
+            labels = judge_by.labels("test", count) if judge_by is not None else None
+            checks.append(compared(opened, open_model(str(model)), x, library=library, labels=labels))
     failed = any(finding.severity == "error" for finding in findings) or any(result.failed for result in checks)
     if as_json_:
-        print_json({"findings": findings, "checks": checks, "profile": profile, "passed": not failed})
+        shown = {"findings": findings, "checks": checks, "profile": profile, "not_checked": left_out}
+        print_json(shown | {"passed": not failed})
     else:
         show_findings(findings)
         show_profile(profile)
         show_checks(checks, as_json_=False)
+        for line in left_out:
+            print(f"not checked: {line}")
     return 1 if failed else 0
 
 

@@ -10,13 +10,14 @@ from toolkit.hls.folder import open_project
 from toolkit.hls.lint import lint
 from toolkit.hls.project import load_project, write_project
 from toolkit.hls.testbench import run_testbench
-from toolkit.hls.vectors import check_vectors
+from toolkit.hls.vectors import check_vectors, holds_vectors
 
 __all__ = [
     "CsimLibrary",
     "build_csim",
     "check",
     "check_vectors",
+    "holds_vectors",
     "lint",
     "load_project",
     "open_project",

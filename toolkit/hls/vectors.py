@@ -58,6 +58,14 @@ class Vectors:
     references: tuple[Reference, ...]
 
 
+def holds_vectors(project: HlsProject) -> bool:
+    """Whether a project has inputs to run on: its test bench's, or a log of the test bench's zeros."""
+    source = Folder(project.path, DataError)
+    return filled(source, f"tb_data/{INPUTS}") or any(
+        filled(source, name) for log in LOGS for name in logs(source, log)
+    )
+
+
 def read_vectors(project: HlsProject) -> Vectors:
     """Read ``tb_data`` and every result log below the project.
 
