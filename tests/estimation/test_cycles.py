@@ -88,18 +88,86 @@ def test_inlined_kernels_keep_the_interval_in_vitis(kind: str, cycles_each: int)
     assert cycles_of(stage, clock("vitis_hls 2024.1")).high == pytest.approx(1024 * cycles_each, abs=6)
 
 
-def test_a_streamed_resource_convolution_computes_each_window() -> None:
-    """3x3x4 on 31x31x4 at RF 144 (PokerML, Vivado HLS 2019.2): 2884 to 143190 cycles."""
-    stage = convolution(31, 4, 4, strategy="resource", reuse_factor=144, weight_bits=6)
-    cycles = cycles_of(stage, clock("vivado_hls 2019.2"))
-    assert (cycles.low, cycles.high) == (2884, 143190)
+# One streamed Resource convolution each: input, kernel, filters, RF, bits; tool, family, clock; hls4ml; cycles.
+RESOURCE_CONVOLUTIONS = {
+    "PokerML": ((31, 31, 4), 3, 4, 144, 6, "vivado_hls 2019.2", "ultrascale+", 5, (0, 5), (2884, 143190)),
+    "kendermag": ((130, 6, 10), 3, 10, 15, 6, "vivado_hls 2019.1", "7series", 5, (0, 6), (3120, 19500)),
+    "pominiq, one channel": ((28, 28, 1), 3, 4, 36, 16, "vivado_hls 2020.1", "7series", 10, (0, 7), (4704, 35280)),
+    "pominiq, UltraScale+": ((28, 28, 1), 3, 4, 36, 16, "vivado_hls 2020.1", "ultrascale+", 10, (0, 7), (4704, 33712)),
+    "pominiq, four channels": ((6, 6, 4), 3, 8, 72, 16, "vivado_hls 2020.1", "7series", 10, (0, 7), (1224, 3924)),
+    "Berk-Bilgin": ((1, 66, 1), 3, 8, 3, 8, "vivado_hls 2020.1", "7series", 10, (0, 8), (396, 792)),
+    "soumil005": ((10, 10, 1), 3, 4, 9, 8, "vitis_hls 2023.1", "7series", 10, (0, 8), (401, 1501)),
+    "tsopeter": ((64, 64, 1), 5, 2, 50, 6, "vitis_hls 2024.2", "7series", 30, (1, 1), (16385, 225281)),
+    "Alezander9": ((10, 15, 1), 3, 4, 36, 10, "vitis_hls 2023.1", "ultrascale+", 25, (0, 8), (601, 6151)),
+    "Alezander9, RF 1": ((10, 15, 1), 3, 8, 1, 10, "vitis_hls 2023.1", "ultrascale", 25, (0, 8), (302, 302)),
+}
+
+
+@pytest.mark.parametrize("name", RESOURCE_CONVOLUTIONS)
+def test_a_streamed_resource_convolution_takes_what_the_reports_print(name: str) -> None:
+    (height, width, channels), kernel, filters, factor, bits, tool, family, period, templates, expected = (
+        RESOURCE_CONVOLUTIONS[name]
+    )
+    rows = 1 if height == 1 else kernel
+    stage = Stage(
+        "conv",
+        "conv",
+        strategy="resource",
+        io_type="io_stream",
+        reuse_factor=factor,
+        n_in=rows * kernel * channels,
+        n_out=filters,
+        in_height=height,
+        in_width=width,
+        in_channels=channels,
+        kernel_height=rows,
+        kernel_width=kernel,
+        weight_bits=bits,
+        templates=templates,
+    )
+    cycles = cycles_of(stage, Clock(period, parse_tool(tool), family))
+    assert (cycles.low, cycles.high) == expected
 
 
 @pytest.mark.parametrize(
-    ("tool", "expected"), [("vivado_hls 2020.1", 903), ("vitis_hls 2024.2", 1803), ("vitis_hls 2025.2", 902)]
+    ("tool", "family", "period", "size", "kernel", "expected"),
+    [
+        ("vivado_hls 2020.1", "ultrascale+", 5, 30, 2, 903),
+        ("vivado_hls 2020.1", "7series", 2.5, 30, 2, 1803),  # pominiq
+        ("vivado_hls 2020.1", "7series", 2.5, 13, 4, 348),
+        ("vivado_hls 2020.1", "7series", 10, 26, 4, 681),
+        ("vivado_hls 2020.1", "ultrascale+", 25, 26, 4, 678),
+        ("vitis_hls 2022.2", "ultrascale+", 3.33, 30, 2, 903),  # alex-yang-upenn
+        ("vitis_hls 2023.1", "ultrascale", 25, 4, 2, 18),
+        ("vitis_hls 2024.2", "ultrascale+", 5, 30, 2, 1803),
+        ("vitis_hls 2025.2", "ultrascale+", 5, 26, 2, 678),
+    ],
 )
-def test_pooling_takes_two_cycles_a_pixel_in_older_vitis(tool: str, expected: int) -> None:
-    stage = Stage("pool", "pool", io_type="io_stream", in_height=30, in_width=30, in_channels=16)
+def test_pooling_by_tool_family_and_clock(
+    tool: str, family: str, period: float, size: int, kernel: int, expected: int
+) -> None:
+    stage = Stage("pool", "pool", io_type="io_stream", in_height=size, in_width=size, in_channels=16)
+    stage = replace(stage, kernel_height=kernel, kernel_width=kernel)
+    assert cycles_of(stage, Clock(period, parse_tool(tool), family)).high == expected
+
+
+@pytest.mark.parametrize(
+    ("tool", "shape", "padding", "expected"),
+    [
+        ("vivado_hls 2019.1", (130, 6), (1, 1, 1, 1), 783),  # kendermag
+        ("vivado_hls 2020.1", (1, 66), (0, 0, 1, 1), 65),  # Berk-Bilgin
+        ("vivado_hls 2020.1", (1, 67), (0, 0, 1, 2), 68),
+        ("vivado_hls 2020.1", (1, 68), (0, 0, 2, 2), 71),
+        ("vitis_hls 2023.1", (10, 15), (1, 1, 1, 1), 163),  # Alezander9
+        ("vitis_hls 2023.1", (1, 82), (0, 0, 1, 1), 85),  # SpAllen0726
+    ],
+)
+def test_zero_padding_by_tool(
+    tool: str, shape: tuple[int, int], padding: tuple[int, int, int, int], expected: int
+) -> None:
+    top, bottom, left, right = padding
+    stage = Stage("pad", "pad", io_type="io_stream", out_height=shape[0], out_width=shape[1], padding=padding)
+    stage = replace(stage, in_height=shape[0] - top - bottom, in_width=shape[1] - left - right)
     assert cycles_of(stage, clock(tool)).high == expected
 
 

@@ -49,7 +49,7 @@ def dataflow(layers: Layers, clock: Clock) -> Assembly:
 
 def channel_area(stage: Stage, clock: Clock) -> FifoArea:
     """The channel that carries a layer's result to the next process: a FIFO for each element."""
-    one = fifo_area(CHANNEL_DEPTH, 1, stage.output_bits, clock.tool)
+    one = fifo_area(CHANNEL_DEPTH, 1, stage.output_bits, clock)
     lut, ff = CHANNEL_LUT + stage.output_bits, one.ff + CHANNEL_SYNC_FF
     return FifoArea(0, stage.out_elements * lut, stage.out_elements * ff)
 

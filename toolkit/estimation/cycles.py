@@ -24,8 +24,13 @@ MULTIPLIER_NS = {"7series": 5.3, "ultrascale": 3.9, "ultrascale+": 3.35, "versal
 # (Vitis HLS 2021.1: usable 2.7 to 2.9 ns and 4.4 ns).
 FAST_DSP_NS = 3.5
 FAST_DSP_REGISTERS = 3
-# Cycles of a shared multiplier and the addition after it: in a DSP, and in LUTs.
+# Cycles of a shared multiplier and the addition after it: in a DSP, and in LUTs. On 7-series fewer at slow clocks
+# (pominiq, 12 rows at 10 and 25 ns).
 SHARED_PRODUCT = {"7series": (6, 2), "ultrascale": (1, 1), "ultrascale+": (1, 1), "versal": (1, 1)}
+
+LAYERED_TEMPLATES = (0, 7)  # hls4ml's streamed convolutions as they are today
+
+SHORT_NS, RELAXED_NS = 5.0, 25.0  # clocks at which loops of 7-series need, or spare, a cycle
 
 UNFOLDED_TABLE_CYCLES = 1045  # init_exp_table run at start, 1,024 entries (Vitis HLS 2024.2 and 2025.2)
 FOLDED_INPUT_BITS = 32  # widest input whose softmax table Vitis HLS still turns into a ROM
@@ -114,7 +119,9 @@ def shared_kernel(stage: Stage, clock: Clock, depth: int) -> Cycles:
     if turns <= 1:
         latency = max(depth, 1) + (1 if stage.outer else 0)
         return Cycles(latency, latency, min(stage.reuse_factor, latency + 1), depth)
+    slow = 2 if clock.usable_ns < 12 else 1
     tail = SHARED_PRODUCT[clock.family][0 if product_uses_dsp(stage, stage.weight_bits) else 1]
+    tail = min(tail, slow) if clock.usable_ns > SHORT_NS else tail
     last = turns - 1 + tail if turns > 2 else 2  # a second turn of a few products ends within the tree
     latency = max(depth, last) + (1 if stage.outer else 0)
     return Cycles(latency, latency, min(stage.reuse_factor, latency + 1), depth)
@@ -136,7 +143,7 @@ def tree_cycles(stage: Stage, clock: Clock) -> int:
     multiplier = MULTIPLIER_NS[clock.family]
     if clock.family != "7series" or clock.usable_ns >= multiplier:
         return math.floor((levels_ns(stage, clock) + multiplier) / clock.usable_ns)
-    fast_dsp = clock.usable_ns < FAST_DSP_NS and stage.multiplier != "fabric" and stage_uses_dsp(stage)
+    fast_dsp = clock.usable_ns < FAST_DSP_NS and stage.multiplier != "fabric" and stage_uses_dsp(stage, clock)
     return (FAST_DSP_REGISTERS if fast_dsp else 1) + math.floor(levels_ns(stage, clock) / clock.usable_ns)
 
 
@@ -145,11 +152,11 @@ def needs_multiplier(stage: Stage) -> bool:
     return stage.facts is None or stage.facts.multipliers > 0
 
 
-def stage_uses_dsp(stage: Stage) -> bool:
+def stage_uses_dsp(stage: Stage, clock: Clock) -> bool:
     """Whether any of a constant matrix' products goes to a DSP."""
     if stage.facts is None or stage.multiplier:
         return product_uses_dsp(stage, stage.weight_bits - 1)
-    return stage.facts.dsp_multipliers(stage.input_bits) > 0
+    return stage.facts.dsp_multipliers(stage.input_bits, signed=clock.tool.vitis) > 0
 
 
 def levels_ns(stage: Stage, clock: Clock) -> float:
@@ -181,12 +188,11 @@ def stream_cycles(stage: Stage, clock: Clock) -> Cycles:
         case "conv" | "depthwise" | "pointwise":
             return stream_convolution(stage, clock)
         case "pool":
-            interval = pool_interval(clock)
-            return pixel_cycles(stage.in_pixels, interval, 3 if interval == 2 else 2 + vivado(clock), clock)
+            return stream_pooling(stage, clock)
         case "softmax":
             return stream_softmax(stage, clock)
         case "pad":
-            total = padded_cycles(stage)
+            total = padded_cycles(stage, clock)
             return Cycles(total, total, total, 1)
         case "scale":
             return pixel_cycles(stage.in_pixels, scale_turns(stage), 2 if stage.in_pixels > 1 else 0, clock)
@@ -223,9 +229,22 @@ def pixel_cycles(pixels: int, interval: int, tail: int, clock: Clock) -> Cycles:
     return Cycles(total, total, total, max(tail - 1, 1))
 
 
-def pool_interval(clock: Clock) -> int:
-    """Cycles a pixel takes in pooling: 1 in Vivado HLS and from Vitis HLS 2025.2, 2 between."""
-    return 2 if clock.tool.vitis and clock.tool.version < (2025, 1) else 1
+def stream_pooling(stage: Stage, clock: Clock) -> Cycles:
+    """Every pixel through the line buffer (``nnet_pooling_stream.h``).
+
+    The same templates: II 1 up to Vitis HLS 2023.1 and again from 2025.1, 2 between (16 of 16 rows, 8 projects).
+    Vivado HLS on 7-series needs 2 at clocks of 5 ns and below, and more cycles to leave a large window.
+    """
+    tool = clock.tool
+    relaxed = clock.period_ns >= RELAXED_NS
+    if tool.vitis:
+        two = (2023, 2) <= tool.version < (2025, 1)
+        tail = 2 if relaxed or tool.version >= (2025, 1) else 3
+        return pixel_cycles(stage.in_pixels, 2 if two else 1, tail, clock)
+    if clock.family == "7series" and clock.period_ns <= SHORT_NS:
+        return pixel_cycles(stage.in_pixels, 2, 3 if stage.kernel_size <= 4 else 10, clock)
+    window = math.floor(math.log2(stage.kernel_size)) // 2 if clock.family == "7series" else 0
+    return pixel_cycles(stage.in_pixels, 1, 2 if relaxed else 3 + window, clock)
 
 
 def stream_dense(stage: Stage, clock: Clock) -> Cycles:
@@ -242,12 +261,19 @@ def stream_convolution(stage: Stage, clock: Clock) -> Cycles:
     csynth's maximum supposes that every pixel completes a window; its minimum, that none does.
     """
     full, idle = pixel_cost(stage, clock), idle_cost(stage, clock)
-    if stage.resource:
-        return Cycles(stage.in_pixels * idle + 1, stage.in_pixels * full + 1, stage.in_pixels * full + 1, full)
+    if not pixels_pipelined(stage, clock):
+        after = 1 if clock.tool.vitis or stage.templates < (0, 6) else 0
+        total = stage.in_pixels * full + after
+        return Cycles(stage.in_pixels * idle + after, total, total, full)
     depth = kernel_cycles(stage, clock).high
-    tail = depth + 2 if full == 1 else 2 + (1 if clock.tool.vitis else 0)
+    tail = depth + 2 if full == 1 else 2 + (1 if clock.tool.vitis and clock.period_ns < RELAXED_NS else 0)
     total = stage.in_pixels * full + tail
     return Cycles(stage.in_pixels * idle + tail, total, total, full if full > 1 else depth + 2)
+
+
+def pixels_pipelined(stage: Stage, clock: Clock) -> bool:
+    """Whether HLS pipelines the loop over pixels: not around a Resource kernel, but Vitis HLS does at RF 1."""
+    return stage.strategy != "resource" or (clock.tool.vitis and not stage.resource)
 
 
 def pixel_cost(stage: Stage, clock: Clock) -> int:
@@ -255,28 +281,65 @@ def pixel_cost(stage: Stage, clock: Clock) -> int:
 
     Vivado HLS pipelines the loop at RF when the kernel allows; Vitis HLS does not inline the
     output buffer of a convolution (it does a depthwise and a pointwise one's, as hls4ml's
-    ``nnet_conv_stream.h`` and ``nnet_sepconv_stream.h`` ask), so its interval is the kernel's
-    latency + 2, at least 3. Resource is not pipelined: the kernel and 3 cycles around it.
+    ``nnet_conv_stream.h`` and ``nnet_sepconv_stream.h`` ask), so its interval is that of the buffer around the
+    kernel, whose latency is 2 cycles more than the kernel's. Resource is not pipelined: RF and what
+    :func:`around_kernel` says.
     """
     kernel = kernel_cycles(stage, clock)
-    if stage.resource:
-        return kernel.high + 3
-    if stage.strategy == "resource":
-        return kernel.high + 3
+    if not pixels_pipelined(stage, clock):
+        if not stage.resource and stage.templates < LAYERED_TEMPLATES:
+            return kernel.high + 3
+        return stage.reuse_factor + (around_kernel(stage, clock) if stage.resource else idle_cost(stage, clock))
     if clock.tool.vitis and stage.kind == "conv":
-        return max(3, kernel.high + 2)
+        return kernel.high + 2
     return max(1, min(stage.reuse_factor, kernel.high + 3))
+
+
+def around_kernel(stage: Stage, clock: Clock) -> int:
+    """Cycles of a Resource convolution's busy pixel beyond RF, by tool and by hls4ml's templates.
+
+    Vitis HLS: 5, and 6 on 7-series at 10 ns and below (16 of 16 rows, 2 owners). Vivado HLS: 5 in the first stream
+    templates (PokerML), 8 to 10 in 0.6.0 (kendermag), and from 0.7 on the idle pixel's cycles come first (pominiq,
+    Berk-Bilgin).
+    """
+    seven = clock.family == "7series"
+    if clock.tool.vitis:
+        return 6 if seven and clock.period_ns <= 10 else 5
+    if stage.templates < (0, 6):
+        return 5
+    if stage.templates < LAYERED_TEMPLATES:
+        return 8 + (uses_dsp(stage.input_bits, 11) + (stage.in_channels > 1) if stage.input_bits > 10 else 0)
+    return idle_cost(stage, clock) + (3 if seven or clock.period_ns <= SHORT_NS else 1)
 
 
 def idle_cost(stage: Stage, clock: Clock) -> int:
     """Cycles of an input pixel that only moves the line buffer."""
-    return 3 if stage.strategy == "resource" else pixel_cost(stage, clock)
+    if pixels_pipelined(stage, clock):
+        return pixel_cost(stage, clock)
+    if clock.tool.vitis or (0, 6) <= stage.templates < LAYERED_TEMPLATES:
+        return 4
+    if stage.templates < (0, 6):
+        return 3
+    if stage.in_channels == 1:
+        return 6
+    if stage.templates < (0, 8) and stage.in_height > 1:
+        return max(6, stage.kernel_size * stage.in_channels - 2)  # 34 for 3x3x4: the one size there is (pominiq)
+    return 8
 
 
-def padded_cycles(stage: Stage) -> int:
-    """ZeroPadding: every pixel of the padded map; wider margins than 1 are loops of their own in each row."""
-    narrow = max(stage.padding) <= 1
-    return stage.out_pixels + (3 if narrow else 4 * stage.in_height + 11)
+def padded_cycles(stage: Stage, clock: Clock) -> int:
+    """ZeroPadding: every pixel of the padded map (``nnet_padding_stream.h``).
+
+    Vivado HLS flattens the loops of a margin of 1; wider ones are loops of their own in each row. On a series it
+    counts the input, with 3 cycles for each value beyond one on either side (12 of 12 rows). Vitis HLS needs 13
+    cycles around a map (8 of 8), 3 around a series.
+    """
+    top, bottom, left, right = stage.padding
+    if stage.in_height == stage.out_height == 1:
+        return stage.out_pixels + 3 if clock.tool.vitis else stage.in_pixels + 1 + 3 * max(left + right - 2, 0)
+    if max(top, bottom, left, right) > 1:
+        return stage.out_pixels + 4 * stage.in_height + 11
+    return stage.out_pixels + (13 if clock.tool.vitis else 3)
 
 
 def scale_turns(stage: Stage) -> int:

@@ -143,7 +143,7 @@ def process_of(
         case "softmax" | "scale":
             return spaced(plain, stage, cycles)
         case "pad":
-            return padded(plain, stage)
+            return padded(plain, stage, clock)
         case _ if stage.in_pixels != stage.out_pixels:
             return reshaped(plain, stage)
     tail = max(cycles.high - stage.in_pixels, 1) if stage.in_pixels > 1 else max(cycles.high, 1)
@@ -225,13 +225,13 @@ def gathered(plain: Process, count: int, work: int, cycles: Cycles) -> Process:
     return replace(plain, cost=cost, reads=np.ones(count, bool), writes=last, delay=cost.copy(), restart=1)
 
 
-def padded(plain: Process, stage: Stage) -> Process:
+def padded(plain: Process, stage: Stage, clock: Clock) -> Process:
     """Zero padding: every pixel of the padded map written, inner ones read; wide margins add cycles to each row."""
     top, bottom, left, right = stage.padding
     inner = np.zeros((stage.out_height, stage.out_width), bool)
     inner[top : stage.out_height - bottom, left : stage.out_width - right] = True
     cost = np.ones(inner.shape, np.int64)
-    extra = padded_cycles(stage) - stage.out_pixels - 3
+    extra = padded_cycles(stage, clock) - stage.out_pixels - 3
     if extra > 0:
         cost[top : stage.out_height - bottom, 0] += extra // max(stage.in_height, 1)
     every = np.ones(inner.size, bool)

@@ -42,7 +42,7 @@ from toolkit.estimation.dataflow import (
     unbounded,
 )
 from toolkit.estimation.stages import MATRIX_KINDS, UNPRICED, Stage, stages_of
-from toolkit.estimation.tools import Tool, parse_tool
+from toolkit.estimation.tools import parse_tool
 from toolkit.estimation.weights import block_bits
 from toolkit.hls import reuse
 from toolkit.hls.network import network_of
@@ -404,7 +404,7 @@ def stream_timing(
         interval=best.interval_cycles,
         latency_worst=worst.latency_cycles,
         interval_worst=worst.interval_cycles,
-        fifos=fifo_estimates(analysis.graph, network, depths, setting.clock.tool),
+        fifos=fifo_estimates(analysis.graph, network, depths, setting.clock),
         notes=(*notes, *stall_notes(written, free)),
         stalled=written.deadlocked,
         simulated=True,
@@ -421,16 +421,16 @@ def stall_notes(written: Simulation, free: Simulation) -> tuple[str, ...]:
     return ()
 
 
-def fifo_estimates(graph: Graph, network: Flow, depths: Depths, tool: Tool) -> tuple[FifoEstimate, ...]:
+def fifo_estimates(graph: Graph, network: Flow, depths: Depths, clock: Clock) -> tuple[FifoEstimate, ...]:
     """Default and needed depth of each stream and what both cost in BRAM."""
     return tuple(
-        fifo_estimate(name, graph, network.depths[name], depths.needed[name], depths.peak[name], tool)
+        fifo_estimate(name, graph, network.depths[name], depths.needed[name], depths.peak[name], clock)
         for name in network.depths
         if name in depths.needed
     )
 
 
-def fifo_estimate(name: str, graph: Graph, default: int, needed: int, peak: int, tool: Tool) -> FifoEstimate:
+def fifo_estimate(name: str, graph: Graph, default: int, needed: int, peak: int, clock: Clock) -> FifoEstimate:
     """One stream."""
     tensor = graph.tensors[name]
     bits, channels = tensor.precision.width_bits, tensor.shape[-1]
@@ -440,8 +440,8 @@ def fifo_estimate(name: str, graph: Graph, default: int, needed: int, peak: int,
         needed_depth=needed,
         bits=bits * channels,
         peak_depth=peak,
-        default_bram_18k=fifo_area(default, channels, bits, tool).bram_18k,
-        needed_bram_18k=fifo_area(needed, channels, bits, tool).bram_18k,
+        default_bram_18k=fifo_area(default, channels, bits, clock).bram_18k,
+        needed_bram_18k=fifo_area(needed, channels, bits, clock).bram_18k,
     )
 
 
@@ -548,11 +548,11 @@ def fifo_defaults(analysis: Analysis, setting: Setting) -> tuple[FifoEstimate, .
     key = ("fifos", setting.clock.tool)
     found = analysis.memory.get(key)
     if found is None:
-        graph, tool = analysis.graph, setting.clock.tool
+        graph, clock = analysis.graph, setting.clock
         used = {tensor.name for layer in graph.layers for tensor in layer.inputs} - set(graph.inputs)
         names = [name for name, tensor in graph.tensors.items() if name in used and tensor.fifo_depth > 0]
         found = tuple(
-            fifo_estimate(name, graph, graph.tensors[name].fifo_depth, graph.tensors[name].fifo_depth, 0, tool)
+            fifo_estimate(name, graph, graph.tensors[name].fifo_depth, graph.tensors[name].fifo_depth, 0, clock)
             for name in names
         )
         analysis.memory[key] = found
@@ -630,13 +630,13 @@ def design_resources(
 
 def fifo_resources(analysis: Analysis, timing: Timing, setting: Setting) -> FifoArea:
     """FIFOs of all streams together, at the project's depths."""
-    key = ("fifo area", setting.clock.tool)
+    key = ("fifo area", setting.clock.tool, setting.clock.part)
     if key not in analysis.memory:
         areas = []
         for fifo in timing.fifos:
             tensor = analysis.graph.tensors[fifo.name]
             bits, channels = tensor.precision.width_bits, tensor.shape[-1]
-            areas.append(fifo_area(fifo.default_depth, channels, bits, setting.clock.tool))
+            areas.append(fifo_area(fifo.default_depth, channels, bits, setting.clock))
         total = FifoArea(sum(a.bram_18k for a in areas), sum(a.lut for a in areas), sum(a.ff for a in areas))
         analysis.memory[key] = total
     found: FifoArea = analysis.memory[key]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -19,7 +20,7 @@ import numpy as np
 
 from toolkit.devices import family_of
 from toolkit.errors import ConfigError, DataError
-from toolkit.estimation.stages import PARAMETER_ACTIVATIONS, TABLE_ACTIVATIONS, Stage
+from toolkit.estimation.stages import NEWEST_TEMPLATES, PARAMETER_ACTIVATIONS, TABLE_ACTIVATIONS, Stage
 from toolkit.estimation.tools import Tool, parse_tool
 from toolkit.estimation.weights import Integers, block_bits, weight_facts
 from toolkit.precision import Precision
@@ -58,6 +59,8 @@ KIND_OF_ROW = {
     "depthwise1d (whole test net)": "depthwise",
     "depthwise2d (whole test net)": "depthwise",
 }
+
+OLDEST_TEMPLATES = (0, 5)
 
 Text = Mapping[str, str]
 
@@ -227,10 +230,19 @@ def stage_of_row(fields: Text, folder: Path, *, alone: bool) -> Stage:
         operation=row_operation(fields),
         multiplier=forced_multiplier(fields),
         outer=alone and fields.get("role", "layer") == "layer",
+        templates=templates_of(fields),
         zeros=whole(fields, "n_zeros", whole(fields, "n_zeros_recomputed", 0)),
         **row_types(fields, source, weight, accum, result),
     )
     return with_row_weights(stage, fields, folder)
+
+
+def templates_of(fields: Text) -> tuple[int, int]:
+    """The hls4ml release a row's templates are of; without one, what was in use with its tool."""
+    release = re.match(r"(\d+)\.(\d+)", fields.get("hls4ml_version", ""))
+    if release:
+        return int(release[1]), int(release[2])
+    return OLDEST_TEMPLATES if fields.get("tool", "").startswith("vivado") else NEWEST_TEMPLATES
 
 
 def row_padding(fields: Text) -> tuple[int, int, int, int]:

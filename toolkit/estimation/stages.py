@@ -17,6 +17,7 @@ from toolkit.network import Graph, Layer, Tensor, Window, layers
 from toolkit.network.values import Shape
 from toolkit.precision import Overflow, Precision, Rounding
 
+NEWEST_TEMPLATES = (1, 3)
 UNPRICED = "unpriced"  # a layer that no model of cycles and area covers: it is named, and left out of every sum
 MATRIX_KINDS = ("dense", "conv", "pointwise", "depthwise")
 TABLE_ACTIVATIONS = ("sigmoid", "tanh", "softplus", "softsign", "elu", "selu")
@@ -73,6 +74,7 @@ class Stage:
     multiplier: str = ""  # "dsp" or "fabric" when a config_op directive forces every multiplier there
     last_block_bits: int = -1
     da_lut: float = -1.0  # da4ml's LUT figure of this kernel under distributed_arithmetic
+    templates: tuple[int, int] = NEWEST_TEMPLATES  # release of hls4ml whose nnet_utils the layer is built from
     facts: WeightFacts | None = None
 
     @property

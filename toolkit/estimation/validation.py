@@ -467,7 +467,7 @@ def between(layers: Sequence[Sample]) -> FifoArea:
     if not layers[0].row.stage.stream:
         return assembled([(layer.row.stage, layer.cycles) for layer in layers], clock).between
     stages = [layer.row.stage for layer in layers[:-1]]
-    areas = [fifo_area(one.out_pixels, one.out_channels, one.output_bits, clock.tool) for one in stages]
+    areas = [fifo_area(one.out_pixels, one.out_channels, one.output_bits, clock) for one in stages]
     return FifoArea(*(sum(getattr(area, name) for area in areas) for name in ("bram_18k", "lut", "ff")))
 
 

@@ -66,17 +66,21 @@ class WeightFacts:
         """Whether any constant is more than a plain shift: negated, or of two digits."""
         return bool(self.negated.any() or self.added.any() or self.subtracted.any())
 
-    def dsp_multipliers(self, input_bits: int) -> int:
-        """How many of the multipliers go to DSPs for inputs of this width."""
-        return int(self.multiplied[dsp_widths(input_bits)].sum())
+    def dsp_multipliers(self, input_bits: int, *, signed: bool) -> int:
+        """How many of the multipliers go to DSPs for inputs of this width; ``signed`` as for :func:`dsp_widths`."""
+        return int(self.multiplied[dsp_widths(input_bits, signed)].sum())
 
 
 @lru_cache(maxsize=64)
-def dsp_widths(input_bits: int) -> npt.NDArray[np.bool_]:
-    """For constants of width 0..64: whether the product with an input of ``input_bits`` uses a DSP."""
+def dsp_widths(input_bits: int, signed: bool) -> npt.NDArray[np.bool_]:
+    """For constants of width 0..64: whether the product with an input of ``input_bits`` uses a DSP.
+
+    ``signed``: the tool counts a positive constant with its sign, as Vitis HLS does, so that 11 and 13 have 5 bits
+    (36 of 36 Latency rows of the harvested projects); Vivado HLS leaves them in LUTs.
+    """
     widths = np.arange(WIDEST)
     wider, narrower = np.maximum(widths, input_bits), np.minimum(widths, input_bits)
-    return (wider >= DSP_WIDER_BITS) & (narrower >= DSP_NARROWER_BITS)
+    return (wider >= DSP_WIDER_BITS) & (narrower >= DSP_NARROWER_BITS - signed)
 
 
 def uses_dsp(first_bits: int, second_bits: int) -> bool:
