@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from toolkit.config import DesignFile, HlsConfig, ProofConfig
+from toolkit.data import Dataset
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.exploration.evaluate import analysis_of, conversion_config, dataset_of, quick_estimate
 from toolkit.exploration.space import Branch, Dimension, Point, Sweep
@@ -33,7 +34,7 @@ from toolkit.plan import (
     start_of,
 )
 from toolkit.process import cores
-from toolkit.records import Dataset, Graph
+from toolkit.records import Graph
 from toolkit.store import artifact, digest, write_json
 
 if TYPE_CHECKING:
