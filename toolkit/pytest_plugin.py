@@ -49,22 +49,68 @@ MARKERS = {
 # --- options and markers ---
 
 
+# Each is also --toolkit-NAME, which it keeps where a conftest.py or another plugin has an option of the short name.
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "csim": {
+        "action": "store_true",
+        "default": None,
+        "dest": "toolkit_csim",
+        "help": "prove every golden with g++ as well",
+    },
+    "no-csim": {
+        "action": "store_false",
+        "default": None,
+        "dest": "toolkit_csim",
+        "help": "compile nothing: emulator only, skip csim tests",
+    },
+    "csim-jobs": {
+        "type": int,
+        "default": 0,
+        "metavar": "N",
+        "dest": "toolkit_csim_jobs",
+        "help": "compilers and threads at a time; 0: all cores",
+    },
+    "update-golden": {
+        "action": "store_true",
+        "default": False,
+        "dest": "toolkit_update_golden",
+        "help": "write golden vectors from csim instead of comparing",
+    },
+}
+SHORT_NAMES = pytest.StashKey[frozenset[str]]()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("toolkit", "HLS projects (toolkit)")
-    group.addoption(
-        "--csim", action="store_true", default=None, dest="toolkit_csim", help="prove every golden with g++ as well"
-    )
-    group.addoption(
-        "--no-csim",
-        action="store_false",
-        default=None,
-        dest="toolkit_csim",
-        help="compile nothing: emulator only, skip csim tests",
-    )
-    group.addoption(
-        "--csim-jobs", type=int, default=0, metavar="N", help="compilers and threads at a time; 0: all cores"
-    )
-    group.addoption("--update-golden", action="store_true", help="write golden vectors from csim instead of comparing")
+    for name, settings in OPTIONS.items():
+        option_group(parser).addoption(f"--toolkit-{name}", **settings)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Iterator[None]:
+    """Take the short names that nobody else has, once everybody had a chance."""
+    yield
+    free = frozenset(name for name in OPTIONS if is_free(parser, f"--{name}"))
+    for name in free:
+        option_group(parser).addoption(f"--{name}", **OPTIONS[name])
+    early_config.stash[SHORT_NAMES] = free
+
+
+def option_group(parser: pytest.Parser) -> Any:
+    return parser.getgroup("toolkit", "HLS projects (toolkit)")
+
+
+def is_free(parser: pytest.Parser, option: str) -> bool:
+    """Whether no option of this name is known."""
+    try:
+        _, unknown = parser.parse_known_and_unknown_args([option])
+    except (pytest.UsageError, SystemExit):  # it is known, and wants a value
+        return False
+    return option in unknown
+
+
+def option_name(config: pytest.Config, name: str) -> str:
+    """How this session spells an option."""
+    return f"--{name}" if name in config.stash.get(SHORT_NAMES, ()) else f"--toolkit-{name}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,13 +121,18 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "csim" in fixtures:
+        if uses(item, "csim"):
             item.add_marker(pytest.mark.csim)
-        if "golden_csim" in fixtures:
+        if uses(item, "golden_csim"):
             item.add_marker(pytest.mark.golden)
-        if "csim" in item.keywords and config.getoption("toolkit_csim") is False:
+        if item.get_closest_marker("csim") and config.getoption("toolkit_csim") is False:
             item.add_marker(pytest.mark.skip(reason=NO_CSIM))
+
+
+def uses(item: pytest.Item, fixture: str) -> bool:
+    """Whether a test asks for this plugin's fixture, not for one of its suite's own with the same name."""
+    found = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {}).get(fixture, ())
+    return bool(found) and found[-1].func.__module__ == __name__
 
 
 # --- bits ---
@@ -334,8 +385,8 @@ class Session:
 
     def __init__(self, config: pytest.Config) -> None:
         self.prove: bool | None = config.getoption("toolkit_csim")
-        self.update: bool = config.getoption("update_golden")
-        self.jobs: int = config.getoption("csim_jobs")
+        self.update: bool = config.getoption("toolkit_update_golden")
+        self.jobs: int = config.getoption("toolkit_csim_jobs")
         self.libraries: dict[str, CsimLibrary] = {}
         self.emulators: dict[str, Emulator] = {}
 
@@ -493,7 +544,7 @@ def default_golden(request: pytest.FixtureRequest) -> Path:
 
 
 def update_command(request: pytest.FixtureRequest) -> str:
-    return f"pytest {shlex.quote(request.node.nodeid)} --update-golden"
+    return f"pytest {shlex.quote(request.node.nodeid)} {option_name(request.config, 'update-golden')}"
 
 
 def shown(path: Path) -> Path:
@@ -666,6 +717,6 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     try:
         yield
     except ToolkitError as error:
-        if FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        if not any(uses(item, fixture) for fixture in FIXTURES):
             raise
         raise pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False) from None

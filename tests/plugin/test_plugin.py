@@ -221,6 +221,38 @@ class TestOptions:
         run(suite, "-m", "golden", "--collect-only", "-q").stdout.fnmatch_lines(["*::test_bits"])
         run(suite, "--strict-markers", "-m", "not csim", "-k", "emulator").assert_outcomes(passed=1)
 
+    def test_a_suite_with_options_of_the_same_names_keeps_them(self, suite: pytest.Pytester) -> None:
+        suite.makeconftest(
+            """
+            def pytest_addoption(parser):
+                parser.addoption("--update-golden", action="store_true")
+                parser.addoption("--csim-jobs", type=int)
+
+            def pytest_report_header(config):
+                return f"theirs: {config.getoption('update_golden')} {config.getoption('csim_jobs')}"
+            """
+        )
+        suite.makepyfile(test_guard=GUARD)
+        result = run(suite, "--update-golden", "--csim-jobs", "3")
+        result.stdout.fnmatch_lines(["theirs: True 3", "*pytest test_guard.py::test_bits --toolkit-update-golden"])
+        result.assert_outcomes(failed=1)
+
+    def test_a_suite_with_a_csim_fixture_of_its_own_is_not_skipped(self, suite: pytest.Pytester) -> None:
+        suite.makepyfile(
+            test_own="""
+            import pytest
+
+            @pytest.fixture
+            def csim():
+                return "theirs"
+
+            def test_theirs(csim):
+                assert csim == "theirs"
+            """
+        )
+        run(suite, "--no-csim").assert_outcomes(passed=1)
+        run(suite, "-m", "csim").assert_outcomes(deselected=1)
+
     def test_overflow_names_layer_and_type(self, suite: pytest.Pytester) -> None:
         suite.makepyfile(test_guard=SEVERAL)
         result = run(suite, "-k", "overflow", "-q")
