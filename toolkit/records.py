@@ -365,6 +365,12 @@ class Estimate:
     figures: Mapping[str, Figure] = field(default_factory=dict)  # further figures, by name (BOPs, after placement)
     project_digest: str | None = None  # which project was estimated; joins the records of one design
     unpriced: tuple[str, ...] = ()  # layers of a kind without a model, left out of every figure
+    between: Mapping[str, Figure] = field(default_factory=dict)  # resources that are no layer's: the rest of each sum
+
+    @property
+    def between_name(self) -> str:
+        """What the resources beside the layers are: FIFOs of streams, or channels and registers between layers."""
+        return "FIFOs" if self.fifos else "between layers"
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from small_graphs import convolution, dense, flat, graph, relu, skip_graph, small_cnn, with_depth
 
 from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
-from toolkit.errors import ConfigError
-from toolkit.estimation import analyze, check_fits, estimate, estimate_variants, put_beside
+from toolkit.errors import ConfigError, ReportError
+from toolkit.estimation import analyze, check_fits, check_reports, estimate, estimate_variants, put_beside
 from toolkit.hls import lint
 from toolkit.hls.reports import CosimReport, CsynthReport, ModuleReport, UtilizationReport, VendorReports
 from toolkit.records import Estimate, Figure, Graph, HlsProject, Layer
@@ -270,6 +271,36 @@ def test_a_graph_needs_its_configuration_and_a_project_has_it() -> None:
         estimate(small_cnn())
     project = HlsProject(Path("p"), "abc", STREAM, small_cnn(), "myproject")
     assert estimate(project).project_digest == "abc"
+
+
+@pytest.mark.parametrize("io_type", ["io_stream", "io_parallel"])
+def test_a_table_by_layer_adds_up_to_the_design(io_type: str) -> None:
+    found = estimate(small_cnn(), hls=STREAM.change(io_type=io_type))
+    assert found.between_name == ("FIFOs" if io_type == "io_stream" else "between layers")
+    for name in ("dsp", "lut", "ff", "bram_18k", "uram"):
+        layers = sum(getattr(layer, name).value for layer in found.layers)
+        rest = found.between[name].value if found.between else 0
+        assert layers + rest == pytest.approx(getattr(found, name).value)
+    latency = sum(layer.latency_cycles.value for layer in found.layers)
+    told = [note for note in found.notes if "add up to" in note]
+    assert bool(told) == (latency != found.latency_cycles.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"top": ModuleReport("other", 320)}, "top function other"),
+        ({"part": "xcu250-figd2104-2L-e"}, "part xcu250"),
+        ({"clock_period_ns": 10.0}, "clock period"),
+        ({"modules": (ModuleReport("dense_config99_s", 3),)}, r"layers of numbers \[99\]"),
+    ],
+)
+def test_reports_of_another_design_are_refused(change: dict[str, Any], word: str) -> None:
+    project = HlsProject(Path("p"), "abc", STREAM, small_cnn(), "myproject")
+    own = CsynthReport("2023.2", STREAM.part, STREAM.clock_period_ns, 1.35, ModuleReport("myproject", 320))
+    check_reports(VendorReports(csynth=own), project)
+    with pytest.raises(ReportError, match=word):
+        check_reports(VendorReports(csynth=replace(own, **change)), project)
 
 
 def test_estimates_are_put_beside_reports() -> None:

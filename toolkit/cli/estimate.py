@@ -86,21 +86,25 @@ def beside_row(item: Beside) -> tuple[str, ...]:
 
 
 def reported_beside(found: Estimate, reports: Path, project: HlsProject) -> tuple[Beside, ...]:
-    """Every figure that both the estimate and a vendor's reports have."""
-    from toolkit.estimation import put_beside
+    """Every figure that both the estimate and a vendor's reports have; those of another design are refused."""
+    from toolkit.estimation import check_reports, put_beside
     from toolkit.hls.reports import read_reports
 
-    return put_beside(found, read_reports(reports), project.graph)
+    theirs = read_reports(reports)
+    check_reports(theirs, project)
+    return put_beside(found, theirs, project.graph)
 
 
 def collected(project: HlsProject, reports: Path | None, folder: Path, tool: str | None) -> int:
     """Add a project's csynth report to a calibration folder; the number of layers."""
-    from toolkit.estimation import add_reports
+    from toolkit.estimation import add_reports, check_reports
     from toolkit.hls.reports import read_reports
 
-    csynth = read_reports(reports).csynth if reports else None
-    if csynth is None:
+    theirs = read_reports(reports) if reports else None
+    csynth = theirs.csynth if theirs else None
+    if theirs is None or csynth is None:
         raise ConfigError("--collect adds a csynth report; name its folder with --reports")
+    check_reports(theirs, project)
     return add_reports(project, csynth, folder, tool=tool)
 
 
@@ -117,6 +121,10 @@ def show_estimate(found: Estimate) -> None:
     rows = [
         (layer.name, layer.kind, *(f"{getattr(layer, name).value:.6g}" for name in columns)) for layer in found.layers
     ]
+    rows += [(name, "no model", *("?" for _ in columns)) for name in found.unpriced]
+    rest = [f"{found.between[name].value:.6g}" if name in found.between else "" for name in columns]
+    rows += [(found.between_name, "", *rest)] if found.between else []
+    rows += [("design", "", *(f"{getattr(found, name).value:.6g}" for name in columns))]
     show_table("layers (model)", ("layer", "kind", "latency", "II", *RESOURCES), rows)
     if found.fifos:
         depths = [(fifo.name, fifo.default_depth, fifo.needed_depth) for fifo in found.fifos]

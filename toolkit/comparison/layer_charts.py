@@ -133,6 +133,9 @@ def layer_values(comparison: Comparison, rows: Sequence[Implementation], key: st
             values.append(layer_value(row, layer.name, figure.value, figure.source, key, kept))
         if rest:
             values.append(layer_value(row, "other layers", rest, "model", key, [*kept, "other layers"]))
+        if key in estimate.between and estimate.between[key].value:
+            order = [*kept, "other layers", estimate.between_name]
+            values.append(layer_value(row, order[-1], estimate.between[key].value, "model", key, order))
     return values
 
 

@@ -1,5 +1,6 @@
 """Latency and resource estimates without vendor tools: cycles, FIFO depths, LUT/FF/DSP/BRAM, energy, calibration."""
 
+from toolkit.estimation.beside import check_reports as check_reports
 from toolkit.estimation.beside import put_beside as put_beside
 from toolkit.estimation.calibration import calibrate as calibrate
 from toolkit.estimation.calibration import load_calibration as load_calibration

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toolkit import records
+from toolkit.errors import ReportError
 from toolkit.hls.network import network_of
 from toolkit.hls.reports import CsynthReport, ModuleReport, VendorReports
 from toolkit.network import Graph
-from toolkit.records import Estimate, Figure, LayerEstimate, Source
+from toolkit.records import Estimate, Figure, HlsProject, LayerEstimate, Source
 
+CONFIGURED = re.compile(r"config(\d+)(?:_s)?(?:_U\d+)?$")  # hls4ml's number of a layer in the name of a module
+CLOCK_DIGITS = 0.01  # ns, what reports print
 CSYNTH_QUANTITIES = ("dsp", "lut", "ff", "bram_18k", "uram")
 
 
@@ -46,6 +49,33 @@ def put_beside(
     their names (``..._config2_s`` is the layer of index 2).
     """
     return (*design_rows(estimated, reports), *layer_rows(estimated, reports, graph))
+
+
+def check_reports(reports: VendorReports, project: HlsProject) -> None:
+    """Raise ``ReportError`` for reports of another design: by its name, part, clock or layers."""
+    csynth = reports.csynth
+    if csynth is None:
+        return
+    theirs, ours = csynth.clock_period_ns, project.config.clock_period_ns
+    numbers = {int(found[1]) for module in csynth.modules if (found := CONFIGURED.search(module.name))}
+    known = {layer.index for layer in network_of(project).layers}
+    different = [
+        f"{what} {reported}, the project's {own}"
+        for what, reported, own, same in (
+            ("top function", csynth.top.name, project.top, csynth.top.name == project.top),
+            ("part", csynth.part, project.config.part, letters(csynth.part) == letters(project.config.part)),
+            ("clock period (ns)", theirs, ours, theirs is None or abs(theirs - ours) < CLOCK_DIGITS),
+            ("layers of numbers", sorted(numbers), sorted(known - {None}), numbers <= known),
+        )
+        if not same
+    ]
+    if different:
+        raise ReportError(f"the reports are of another design than {project.path}: {'; '.join(different)}")
+
+
+def letters(part: str) -> str:
+    """A part as tools spell it, without what separates its pieces."""
+    return re.sub(r"[^a-z0-9]", "", part.lower())
 
 
 def design_rows(estimated: Estimate, reports: VendorReports) -> Iterator[Beside]:
@@ -101,7 +131,7 @@ def layer_modules(csynth: CsynthReport, graph: Graph) -> dict[str, ModuleReport]
     names = {layer.index: layer.name for layer in graph.layers if layer.index is not None}
     found: dict[str, ModuleReport] = {}
     for module in csynth.modules:
-        number = re.search(r"config(\d+)(?:_s)?(?:_U\d+)?$", module.name)
+        number = CONFIGURED.search(module.name)
         name = names.get(int(number[1])) if number else None
         if name is not None and (name not in found or extent(module) > extent(found[name])):
             found[name] = module

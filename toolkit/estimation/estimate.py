@@ -588,7 +588,19 @@ def assemble(analysis: Analysis, setting: Setting, results: Sequence[LayerResult
         figures=design_figures(work, results, resources, timing, setting),
         project_digest=analysis.digest,
         unpriced=(),
+        between=between_layers(resources, results),
     )
+
+
+def between_layers(resources: Mapping[str, Figure], results: Sequence[LayerResult]) -> dict[str, Figure]:
+    """What of each resource is no layer's, so that a table by layer adds up to the design; empty where nothing is."""
+    rest = {
+        name: total.value - sum(getattr(result.estimate, name).value for result in results)
+        for name, total in resources.items()
+    }
+    if not any(rest.values()):
+        return {}
+    return {name: Figure(value, UNITS[name], "model", note=resources[name].note) for name, value in rest.items()}
 
 
 def fitting(share: Mapping[str, Figure], timing: Timing) -> bool | None:
@@ -711,10 +723,25 @@ def design_notes(setting: Setting, timing: Timing, results: Sequence[LayerResult
     strange = [result.stage.name for result in results if result.estimate.notes]
     if strange:
         notes.append(f"outside the calibration: {', '.join(strange)}")
+    notes += latency_notes(setting, timing, results)
     notes.append(
         "kernel only: host and bus overhead are not included (about 0.75 to 0.94 ms an image on PYNQ-class boards)"
     )
     return (*notes, *timing.notes)
+
+
+def latency_notes(setting: Setting, timing: Timing, results: Sequence[LayerResult]) -> list[str]:
+    """Why the latency of the design is not the sum of its layers' latencies; nothing where it is."""
+    layers = sum(result.estimate.latency_cycles.value for result in results)
+    if layers == timing.latency:
+        return []
+    said = f"latency is {timing.latency:g} cycles, its layers' add up to {layers:g}:"
+    if setting.hls.io_type == "io_stream":
+        how = "simulated" if timing.simulated else "estimated"
+        return [f"{said} stages of a stream work at once ({how}: the slowest stage and the filling of the others)"]
+    if timing.interval > 1 and any(result.stage.makes_dataflow for result in results):
+        return [f"{said} each layer hands its array to the next in a cycle more"]
+    return [f"{said} in one pipeline short layers share a cycle, and calls are registered"]
 
 
 def design_figures(
