@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ConfigError, choose, nearest
+from toolkit.reading import blaming, read_toml
 
 OWN_TABLE = Path(__file__).with_name("devices.toml")
 FAMILIES = ("7series", "ultrascale", "ultrascale+", "versal")
@@ -119,11 +119,9 @@ def load_devices(extra: Path | None = None) -> dict[str, Device]:
 @lru_cache(maxsize=8)
 def read_table(path: Path) -> dict[str, Device]:
     """Read one devices TOML file; raises ``ConfigError`` naming file, part and key."""
-    try:
-        content = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"device table {path} cannot be read: {error}") from error
-    return {key.lower(): read_device(key, entry, path) for key, entry in content.items()}
+    _, content = read_toml(path, "a device table")
+    with blaming(path, ConfigError):
+        return {key.lower(): read_device(key, entry, path) for key, entry in content.items()}
 
 
 def read_device(name: str, entry: Mapping[str, Any], path: Path) -> Device:

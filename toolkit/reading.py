@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import stat
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from toolkit.errors import DataError, ToolkitError
+from toolkit.errors import ConfigError, DataError, ToolkitError
 
 MIB = 1 << 20
+TOML_BYTES = MIB  # a design or sweep file
+DEEPEST_TABLE = 20
 TEXT_BYTES = 32 * MIB  # generated C++, design files, reports: the largest are below 10 MiB
 FIRMWARE_BYTES = 256 * MIB  # one file of a project: weights of large networks
 VECTORS_BYTES = 1024 * MIB  # test vectors: 10,000 colour images of 32x32 are a third of it
@@ -73,6 +77,32 @@ def read_text(path: Path, limit_bytes: int = TEXT_BYTES, error: type[ToolkitErro
     except UnicodeDecodeError as reason:
         line = content.count(b"\n", 0, reason.start) + 1
         raise error(f"{path}, line {line}: must be text in UTF-8, got byte 0x{content[reason.start]:02x}") from None
+
+
+def read_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
+    """Text and tables of a TOML file that a user wrote; raises ``ConfigError`` with file and line.
+
+    ``what`` names the kind of file in the messages. No design is nested as deeply as ``DEEPEST_TABLE``.
+    """
+    text = read_text(path, TOML_BYTES, ConfigError)
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{path}: {what} must nest at most {DEEPEST_TABLE} tables and lists") from None
+    except ValueError as error:  # TOMLDecodeError, and a whole number of thousands of digits
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    if (deep := depth(tables)) > DEEPEST_TABLE:
+        raise ConfigError(f"{path}: {what} must nest at most {DEEPEST_TABLE} tables and lists, got {deep}")
+    return text, tables
+
+
+def depth(value: Any) -> int:
+    """How many tables and lists stand in each other, counted level by level."""
+    level, found = [value], 0
+    while level := [item for item in level if isinstance(item, (dict, list))]:
+        found += 1
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return found
 
 
 @dataclass(frozen=True)

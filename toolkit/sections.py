@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numbers
 import re
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,9 +21,8 @@ from toolkit.devices import part_number
 from toolkit.errors import ConfigError, nearest
 from toolkit.names import LONGEST, check_name, shown
 from toolkit.precision import Precision
-from toolkit.reading import read_bytes
+from toolkit.reading import blaming, read_toml
 
-LARGEST_FILE = 1_000_000  # bytes of a design or sweep file; the largest real ones have some thousands
 FRACTION_BITS = (-16, 64)  # of a type that a user asks for: beyond, it holds no value a network computes
 
 
@@ -145,6 +143,8 @@ def example(section: type[Section]) -> str:
 # A value of a union type is also held against the member the user did not mean.
 WRONG_MEMBER = ("dict_type", "string_type")
 
+MOST_MISTAKES = 20  # told in one message
+
 RULES = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
@@ -184,7 +184,8 @@ def explain(section: type[Section], error: ValidationError) -> str:
     """Pydantic's findings in our words: key, rule, value got, choices."""
     items = error.errors()
     meant = [item for item in items if item["type"] not in WRONG_MEMBER] or items
-    return "\n".join(dict.fromkeys(explain_one(section, item) for item in meant))
+    more = [f"and {len(meant) - MOST_MISTAKES:,} more mistakes"] if len(meant) > MOST_MISTAKES else []
+    return "\n".join([*dict.fromkeys(explain_one(section, item) for item in meant[:MOST_MISTAKES]), *more])
 
 
 def explain_one(section: type[Section], item: Any) -> str:
@@ -249,28 +250,16 @@ def toml_tables(path: str | Path, what: str) -> Iterator[dict[str, Any]]:
     """
     if not isinstance(path, (str, Path)):
         raise ConfigError(f"{what} is a path (str or Path), got {shown(path)}")
-    text = read_text(Path(path))
+    text, tables = read_toml(Path(path), what)
+    if not tables:
+        raise ConfigError(f"{path} is empty; {what} says at least which model and dataset, or which design")
     try:
-        tables = tomllib.loads(text)
-        if not tables:
-            raise ConfigError(f"{path} is empty; {what} says at least which model and dataset, or which design")
-        yield tables
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: tables and lists are nested too deeply for {what}") from None
+        with blaming(path, ConfigError):
+            yield tables
     except ConfigError as error:
         line = line_of(text, error.key or leading_key(str(error)))
         error.args = (f"{error}\n  in {path}" + (f", line {line}" if line else ""),)
         raise
-
-
-def read_text(path: Path) -> str:
-    """A TOML file's text, with or without a byte order mark."""
-    try:
-        return read_bytes(path, LARGEST_FILE, ConfigError).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: it is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def beside(tables: Any, folder: Path, section: type[BaseModel], parts: type[BaseModel] | None = None) -> Any:

@@ -46,6 +46,8 @@ Params = Mapping[str, Any]
 LayerNames = Callable[[Tables], Mapping[str, bool]]
 
 RANGE_KEYS = {"low", "high", "step", "log"}
+MOST_BRANCHES = 100  # [[designs]] of one sweep
+MOST_VALUES = 1_000  # of one list; a range takes more
 BRANCH = "design"  # name of the dimension that chooses between [[designs]] tables
 TARGETS = ("target_ii", "target_dsp")
 
@@ -237,6 +239,8 @@ def parse_sweep(tables: Tables, name: str, layer_names: LayerNames) -> Sweep:
         raise ConfigError(f"sweep must be a table, got {shown(settings)}", ("sweep",))
     if not (isinstance(variants, list) and variants and all(isinstance(variant, dict) for variant in variants)):
         raise ConfigError(f"designs must be tables, each under [[designs]], got {shown(variants)}", ("designs",))
+    if len(variants) > MOST_BRANCHES:
+        raise ConfigError(f"designs must be at most {MOST_BRANCHES} tables, got {len(variants):,}", ("designs",))
     name = check_name("name", tables.pop("name", name))
     return sweep_of(tables, SweepSettings(**settings), variants, name, layer_names)
 
@@ -305,6 +309,8 @@ def varying(name: Key, targets: tuple[Key, ...], value: Any, annotation: Any) ->
     elif isinstance(value, list) and not accepts(annotation, value):
         if not value:
             raise ConfigError(f"{spelled}: a list of values to sweep needs at least one")
+        if len(value) > MOST_VALUES:
+            raise ConfigError(f"{spelled}: a list of values to sweep has at most {MOST_VALUES:,}, got {len(value):,}")
         yield Dimension(spelled, targets, choices=tuple(distinct(value)))
 
 

@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from toolkit.errors import ReportError
+from toolkit.reading import TEXT_BYTES, blaming, read_bytes
 
 Report = TypeVar("Report")
+
+MOST_DIGITS = 18  # of a figure
+LONGEST_LINE = 10_000
 
 RESOURCES = ("bram_18k", "dsp", "ff", "lut", "uram")
 RESOURCE_NAMES = {
@@ -185,15 +189,22 @@ def xml_resources(element: ElementTree.Element | None) -> dict[str, int]:
 
 
 def as_int(text: str) -> int | None:
-    """A whole number, or ``None`` for ``-``, ``?``, ``undef`` and the like."""
-    match = re.match(r"^\s*~?(-?\d+)", text)
-    return int(match.group(1)) if match else None
+    """A whole number, or ``None`` for ``-``, ``?``, ``undef`` and the like; ``ReportError`` for an absurd one."""
+    match = re.match(r"\s*~?(-?[0-9]+)", text)
+    return int(within(match.group(1))) if match else None
+
+
+def within(digits: str) -> str:
+    """The text of a number that a report can hold."""
+    if len(digits) > MOST_DIGITS:
+        raise ReportError(f"a figure must have at most {MOST_DIGITS} digits, got {len(digits):,}")
+    return digits
 
 
 def as_float(text: str) -> float | None:
     """A number, or ``None``."""
-    match = re.match(r"^\s*(-?\d+(?:\.\d+)?)", text)
-    return float(match.group(1)) if match else None
+    match = re.match(r"\s*(-?[0-9]+(?:\.[0-9]+)?)", text)
+    return float(within(match.group(1))) if match else None
 
 
 # csynth, text --------------------------------------------------------------------------------
@@ -213,8 +224,15 @@ def parse_csynth_rpt(text: str) -> CsynthReport:
 
 def header(text: str, name: str) -> str:
     """Value of a ``* Name:  value`` line, ``''`` when it is missing."""
-    match = re.search(rf"^\s*\* {name}:\s*(.+?)\s*$", text, re.MULTILINE)
-    return match.group(1) if match else ""
+    return value_behind(text, f"* {name}:")
+
+
+def value_behind(text: str, label: str) -> str:
+    """What stands behind a label in the first line that begins with it; ``''`` without one."""
+    for line in text.splitlines():
+        if line.lstrip().startswith(label):
+            return line.split(label, 1)[1].strip()
+    return ""
 
 
 def tool_version(text: str) -> str:
@@ -232,13 +250,16 @@ def table_rows(text: str) -> Iterator[list[str]]:
 
 def section(text: str, title: str, stop: str = r"^=====") -> str:
     """Text from the line with ``title`` up to the next line that matches ``stop``; ``''`` when absent."""
-    found = re.search(rf"^.*{re.escape(title)}.*$", text, re.MULTILINE)
-    if found is None:
+    lines = text.splitlines()
+    first = next((number for number, line in enumerate(lines, 1) if title in line), None)
+    if first is None:
         return ""
-    rest = text[found.end() :]
-    rest = re.sub(r"^\s*=+\s*$", "", rest, count=1, flags=re.MULTILINE)
-    end = re.search(stop, rest, re.MULTILINE)
-    return rest[: end.start()] if end else rest
+    rule = next(
+        (number for number, line in enumerate(lines[first:], first) if line.strip(" =") == "" and "=" in line), 0
+    )
+    rest = [line for number, line in enumerate(lines[first:], first) if number != rule]
+    end = next((number for number, line in enumerate(rest) if re.match(stop, line)), len(rest))
+    return "\n".join(rest[:end])
 
 
 def parse_module_rpt(text: str) -> CsynthReport:
@@ -429,8 +450,11 @@ def parse_utilization(text: str) -> UtilizationReport:
 
 def line_value(text: str, name: str) -> str:
     """Value of a ``| Name : value`` line, ``''`` when it is missing."""
-    match = re.search(rf"^\|\s*{name}\s*:\s*(.+?)\s*$", text, re.MULTILINE)
-    return match.group(1) if match else ""
+    for line in text.splitlines():
+        label, colon, value = line.partition(":")
+        if colon and label.startswith("|") and label[1:].strip() == name:
+            return value.strip()
+    return ""
 
 
 def vivado_version(text: str) -> str:
@@ -452,17 +476,31 @@ def parse_timing(text: str) -> TimingReport:
 
     Raises ``ReportError`` when there is no slack or period.
     """
-    exported = re.search(r"CP required:\s*([\d.]+)\s*\n.*CP achieved post-\w+:\s*([\d.]+)", text)
-    if exported:
-        required, achieved = float(exported.group(1)), float(exported.group(2))
+    required = as_float(value_behind(text, "CP required:"))
+    achieved = next((as_float(line.split(":", 1)[1]) for line in text.splitlines() if ACHIEVED.match(line)), None)
+    if required is not None and achieved is not None:
         return TimingReport(round(required - achieved, 3), required, achieved)
-    slack = re.search(r"WNS\(ns\).*\n[\s-]+\n\s*(-?[\d.]+)", text)
-    if slack is None:
+    worst = slack_of(text)
+    if worst is None:
         raise ReportError("the timing report has no WNS(ns) in a design timing summary")
-    period = re.search(r"^\w+\s+\{[^}]*\}\s+([\d.]+)\s+[\d.]+\s*$", text, re.MULTILINE)
-    wanted = float(period.group(1)) if period else None
-    worst = float(slack.group(1))
+    periods = (PERIOD.fullmatch(" ".join(line.split())) for line in text.splitlines() if len(line) < LONGEST_LINE)
+    period = next((match for match in periods if match), None)
+    wanted = as_float(period.group(1)) if period else None
     return TimingReport(worst, wanted, None if wanted is None else round(wanted - worst, 3))
+
+
+ACHIEVED = re.compile(r"\s*CP achieved post-\w+:")
+PERIOD = re.compile(r"\w+ \{[^}]*\} ([\d.]+) [\d.]+")
+
+
+def slack_of(text: str) -> float | None:
+    """The first number below the rule under ``WNS(ns)``."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if "WNS(ns)" in line:
+            below = (line for line in lines if line.strip(" \t-"))
+            return as_float(next(below, ""))
+    return None
 
 
 # Folders ---------------------------------------------------------------------------------------
@@ -512,9 +550,9 @@ def read_first(folder: Path, patterns: tuple[str, ...], parser: Callable[[str], 
 
 def parse_file(path: Path, parser: Callable[[str], Report]) -> Report:
     """Parse one report; its errors name the file."""
+    text = read_bytes(path, TEXT_BYTES, ReportError).decode(errors="replace")
     try:
-        return parser(path.read_text(errors="replace"))
-    except OSError as error:
-        raise ReportError(f"{path} cannot be read: {error}") from error
+        with blaming(path, ReportError):
+            return parser(text)
     except ReportError as error:
-        raise ReportError(f"{error}\n  in {path}") from error
+        raise error if str(path) in str(error) else ReportError(f"{error}\n  in {path}") from error
