@@ -18,7 +18,7 @@ from typing import Any
 from toolkit.errors import ConfigError, DataError, ToolkitError
 
 MIB = 1 << 20
-TOML_BYTES = MIB  # a design or sweep file
+TOML_BYTES = 1_000_000  # a design or sweep file; the largest real ones have some thousands
 DEEPEST_TABLE = 20
 TEXT_BYTES = 32 * MIB  # generated C++, design files, reports: the largest are below 10 MiB
 FIRMWARE_BYTES = 256 * MIB  # one file of a project: weights of large networks
@@ -88,11 +88,11 @@ def read_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
     try:
         tables = tomllib.loads(text)
     except RecursionError:
-        raise ConfigError(f"{path}: {what} must nest at most {DEEPEST_TABLE} tables and lists") from None
+        raise ConfigError(f"{path}: {what} is nested too deeply, at most {DEEPEST_TABLE} tables and lists") from None
     except ValueError as error:  # TOMLDecodeError, and a whole number of thousands of digits
         raise ConfigError(f"{path} is not TOML: {error}") from None
     if (deep := depth(tables)) > DEEPEST_TABLE:
-        raise ConfigError(f"{path}: {what} must nest at most {DEEPEST_TABLE} tables and lists, got {deep}")
+        raise ConfigError(f"{path}: {what} is nested too deeply, at most {DEEPEST_TABLE} tables and lists, got {deep}")
     return text, tables
 
 
