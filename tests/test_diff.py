@@ -61,8 +61,8 @@ def test_type_of_one_layer(base: HlsProject, model: Any, tmp_path: Path) -> None
     narrow = LayerHlsConfig(precision={"result": "ap_fixed<10,6>"})
     result = diff(base.path, write(model, tmp_path / "narrow", BASE.change(layers={"logits": narrow})).path)
     types = found(result, "type")
-    assert list(types) == [("logits", "result_t")]
-    assert types["logits", "result_t"].after == "ap_fixed<10,6>"
+    assert list(types) == [("logits", "result")]
+    assert types["logits", "result"].after == "ap_fixed<10,6>"
     bits = found(result, "bits")
     assert list(bits) == [("logits", "output")]
     assert "24 of 24 values differ" in str(bits["logits", "output"].after)
@@ -106,7 +106,7 @@ def test_layers_added_and_removed(base: HlsProject, tmp_path: Path) -> None:
     layers = found(result, "layer")
     assert layers["scores", "kind"].before is None
     assert layers["logits", "kind"].after is None
-    assert "scores: kind added: Dense 4" in str(result)
+    assert "scores: kind added: dense 4" in str(result)
 
 
 def test_part_and_versions(base: HlsProject, model: Any, tmp_path: Path) -> None:

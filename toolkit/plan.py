@@ -36,6 +36,7 @@ from toolkit.emulation import emulate
 from toolkit.errors import ConfigError, DataError, ModelError, StoreError, ToolkitError, choose
 from toolkit.estimation import estimate
 from toolkit.hls.limits import check_config
+from toolkit.hls.network import network_of
 from toolkit.hls.project import check_target
 from toolkit.process import cores, require_tool
 from toolkit.records import Estimate, Figure
@@ -339,7 +340,7 @@ class Dry:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one image."""
-        return sum(graph_macs(layer) for layer in self.conversion.graph.layers)
+        return sum(graph_macs(layer) for layer in network_of(self.conversion.graph).layers)
 
 
 def converted_dry(design: DesignConfig, start: keras.Model, dataset: Dataset) -> Dry:

@@ -22,13 +22,14 @@ from toolkit.records import Figure, Graph, HlsProject, Implementation, Layer, Te
 
 
 def project(name: str) -> HlsProject:
-    weight = Weight("w2", np.array([[0.5, -0.25], [0.0, 0.75]]), "ap_fixed<4,1>")
+    kernel = Weight("w2", np.array([[0.5, -0.25], [0.0, 0.25 if name == "b" else 0.75]]), "ap_fixed<4,1>")
+    relu = {"activation": "relu"}
     layers = (
         Layer("input1", "Input", (), ("x",), (2,), {"result_t": "ap_fixed<8,1>"}, {}, {}),
-        Layer("dense", "Dense", ("x",), ("y",), (2,), {"result_t": "ap_fixed<12,4>"}, {}, {"w2": weight}),
-        Layer("act", "Activation", ("y",), ("z",), (2,), {"result_t": "ap_fixed<6,2>"}, {}, {}),
+        Layer("dense", "Dense", ("x",), ("y",), (2,), {"result_t": "ap_fixed<12,4>"}, {}, {"weight": kernel}),
+        Layer("act", "Activation", ("y",), ("z",), (2,), {"result_t": "ap_fixed<6,2>"}, relu, {}),
     )  # fmt: skip
-    tensors = {name: Tensor(name, (2,), "ap_fixed<8,1>") for name in "xyz"}
+    tensors = {layer.outputs[0]: Tensor(layer.outputs[0], (2,), layer.types["result_t"]) for layer in layers}
     graph = Graph(layers, tensors, ("x",), ("z",), f"graph-{name}")
     return HlsProject(Path(name), f"project-{name}", HlsConfig(), graph, "top")
 
@@ -173,8 +174,8 @@ class TestFigures:
         one = project("a")
         dense = one.graph.layers[1]
         layers = [
-            replace(dense, name=str(factor), attributes={"reuse_factor": factor, "strategy": strategy})
-            for factor, strategy in ((25, "resource"), (1600, "latency"))
+            replace(dense, name=str(factor), outputs=(made,), attributes={"reuse_factor": factor, "strategy": strategy})
+            for factor, strategy, made in ((25, "resource", "y"), (1600, "latency", "z"))
         ]
         mixed_graph = replace(one.graph, layers=(one.graph.layers[0], *layers))
         (row,) = compare([replace(one, graph=mixed_graph)]).rows

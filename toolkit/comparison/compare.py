@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from toolkit import records
 from toolkit.comparison.columns import BY_KEY, COLUMNS, FRONTS, Column, goodness
 from toolkit.comparison.design import is_quantized
 from toolkit.comparison.rows import engine_of, implementation_from, is_engine, judge
 from toolkit.data import Dataset
 from toolkit.errors import ComparisonError, choose
-from toolkit.records import Array, BaselineRecord, Graph, HlsProject, Implementation, TrainRecord, same_test_set
+from toolkit.hls.network import network_of
+from toolkit.network import Graph
+from toolkit.records import Array, BaselineRecord, HlsProject, Implementation, TrainRecord, same_test_set
 from toolkit.store import package_versions
 
 if TYPE_CHECKING:
@@ -164,12 +167,13 @@ def same_design(one: Any, other: Any) -> bool | None:
 
 
 def identity(record: Any) -> tuple[str | None, str | None]:
-    """Digests of the HLS project and of the graph that a record is of, where it says."""
+    """Digests of the HLS project and of the network that a record is of, where it says."""
     project = record if isinstance(record, HlsProject) else getattr(record, "project", None)
     if isinstance(project, HlsProject):
-        return project.digest, project.graph.digest
+        return project.digest, network_of(project).digest
     graph = getattr(record, "graph", None)
-    return getattr(record, "project_digest", None), graph.digest if isinstance(graph, Graph) else None
+    own = network_of(graph).digest if isinstance(graph, Graph | records.Graph) else None
+    return getattr(record, "project_digest", None), own
 
 
 def float_training(groups: Sequence[Group]) -> Any | None:

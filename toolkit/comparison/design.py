@@ -12,11 +12,13 @@ import numpy as np
 
 from toolkit.baselines.workload import count_macs, kind_of, leaf_layers
 from toolkit.config import HlsConfig
-from toolkit.errors import ConfigError
-from toolkit.precision import Precision
-from toolkit.records import ACCURACY, Figure, Graph, Layer, LayerEstimate, Metric, TrainRecord
+from toolkit.network import Graph, Layer, layers
+from toolkit.records import ACCURACY, Figure, LayerEstimate, Metric, TrainRecord
 
-ACTIVATION_KINDS = ("Activation", "ParametrizedActivation", "PReLU", "HardActivation", "Softmax")
+ACTIVATIONS = (
+    *(layers.Activation, layers.HardActivation, layers.TableActivation, layers.LeakyRelu, layers.ThresholdedRelu),
+    *(layers.Elu, layers.Prelu, layers.Softmax),
+)
 
 
 @dataclass(frozen=True)
@@ -76,28 +78,25 @@ def design_view(
     """A project, or a graph alone, without its arrays."""
     settings = config.model_dump(mode="json") if config else {}
     kept = {key: str(value) for key, value in settings.items() if value not in (None, {})}
-    return DesignView(name, digest, kept, tuple(layer_view(layer, graph) for layer in graph.layers), notes)
+    return DesignView(name, digest, kept, tuple(map(layer_view, graph.layers)), notes)
 
 
-def layer_view(layer: Layer, graph: Graph) -> LayerView:
-    """One hls4ml layer; the types are as the C++ will hold them."""
-    kernels = [weight for weight in layer.weights.values() if weight.name.startswith("w")] or list(
-        layer.weights.values()
-    )
+def layer_view(layer: Layer) -> LayerView:
+    """One layer of the network; the types are as the C++ will hold them."""
+    kernels = [layer.weight] if isinstance(layer, layers.Matrix) else list(layer.weights.values())
     values = np.concatenate([np.ravel(weight.values) for weight in kernels]) if kernels else np.zeros(0)
-    output = graph.tensors.get(layer.outputs[0]) if layer.outputs else None
     return LayerView(
         name=layer.name,
-        kind=layer.kind,
+        kind=layer.origin or layer.kind,
         shape=layer.shape,
-        result=layer.types.get("result_t") or (output.precision if output else ""),
-        weight=kernels[0].precision if kernels else None,
+        result=str(layer.result),
+        weight=str(kernels[0].precision) if kernels else None,
         weights=int(values.size),
         zeros=int(np.count_nonzero(values == 0)),
         weight_minimum=float(values.min()) if values.size else None,
         weight_maximum=float(values.max()) if values.size else None,
-        strategy=text_or_none(layer.attributes.get("strategy")),
-        reuse_factor=layer.attributes.get("reuse_factor") if kernels else None,
+        strategy=None if layer.build.strategy is None else str(layer.build.strategy),
+        reuse_factor=layer.build.reuse_factor if kernels else None,
         macs=graph_macs(layer),
     )
 
@@ -107,40 +106,32 @@ def stage_cycles(layer: LayerEstimate) -> Figure:
     return layer.figures.get("busy_cycles", layer.initiation_interval_cycles)
 
 
-def text_or_none(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
 def graph_macs(layer: Layer) -> int:
-    """Multiply-accumulates of one image in an hls4ml layer: outputs times kernel elements behind each."""
-    kernel = next((weight.values for weight in layer.weights.values() if weight.name.startswith("w")), None)
-    if kernel is None or "BatchNorm" in layer.kind or "Scale" in layer.kind or "Alpha" in layer.kind:
+    """Multiply-accumulates of one image: positions times kernel elements."""
+    if not isinstance(layer, layers.Matrix):
         return 0
-    positions = math.prod(layer.shape[:-1]) if "Conv" in layer.kind else 1
-    return positions * int(np.size(kernel))
+    positions = layer.outputs[0].pixels if isinstance(layer, layers.Convolutional) else 1
+    return positions * layer.weight.size
 
 
 def graph_figures(graph: Graph) -> dict[str, Figure]:
     """Parameters, MACs, weight memory and bit widths as the C++ holds them, counted."""
-    sizes = [
-        (weight.values.size, bits(weight.precision)) for layer in graph.layers for weight in layer.weights.values()
-    ]
-    stored = sum(size * (width or 0) for size, width in sizes)
+    sizes = [(weight.size, weight.precision.width_bits) for layer in graph.layers for weight in layer.weights.values()]
+    stored = sum(size * width for size, width in sizes)
     figures = {
         "parameters": Figure(sum(size for size, _ in sizes), "parameters", "counted", note="in the HLS project"),
         "macs": Figure(sum(graph_macs(layer) for layer in graph.layers), "MAC", "counted", note="per image"),
         "weight_bytes": Figure(stored / 8, "bytes", "counted", note="each weight and bias at its own width"),
     }
     kernels = [
-        (weight.values.size, bits(weight.precision))
+        (layer.weight.size, layer.weight.precision.width_bits)
         for layer in graph.layers
-        for weight in layer.weights.values()
-        if weight.name.startswith("w") and graph_macs(layer)
+        if isinstance(layer, layers.Matrix)
     ]
     activations = [
-        (math.prod(layer.shape), bits(layer.types.get("result_t", "")))
+        (layer.outputs[0].size, layer.result.width_bits)
         for layer in graph.layers
-        if layer.kind in ACTIVATION_KINDS and not set(layer.inputs) & set(graph.inputs)
+        if isinstance(layer, ACTIVATIONS) and layer.source.name not in graph.inputs
     ]
     for key, found in (("weight_bits", kernels), ("activation_bits", activations)):
         if width := mean_width(found):
@@ -148,7 +139,7 @@ def graph_figures(graph: Graph) -> dict[str, Figure]:
     return figures
 
 
-def mean_width(found: Sequence[tuple[int, int | None]]) -> Figure | None:
+def mean_width(found: Sequence[tuple[int, int | None]] | Sequence[tuple[int, int]]) -> Figure | None:
     """Mean width weighted by count; the note names the range when widths differ."""
     known = [(size, width) for size, width in found if width]
     if not known:
@@ -160,14 +151,6 @@ def mean_width(found: Sequence[tuple[int, int | None]]) -> Figure | None:
     mean = sum(width * size for width, size in widths.items()) / total
     low, high = min(widths), max(widths)
     return Figure(mean, "bits", "counted", note=None if low == high else f"{low} to {high} bits, weighted mean")
-
-
-def bits(precision: str) -> int | None:
-    """Width of a C++ type; nothing for a type that is no fixed-point type."""
-    try:
-        return Precision.parse(precision).width_bits
-    except ConfigError:
-        return None
 
 
 def train_view(record: TrainRecord) -> TrainView:

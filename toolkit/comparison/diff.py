@@ -20,10 +20,13 @@ from toolkit.emulation import emulate
 from toolkit.errors import HlsError, ToolkitError
 from toolkit.hls.csim import build_csim
 from toolkit.hls.folder import open_project
+from toolkit.hls.network import network_of
 from toolkit.hls.project import MANIFEST
 from toolkit.hls.vectors import read_vectors
+from toolkit.network import Graph, Layer, Unknown, Weight
+from toolkit.network.layers import Reshape
 from toolkit.precision import Precision
-from toolkit.records import Array, Estimate, Figure, Graph, HlsProject, Layer, LayerEstimate, Weight
+from toolkit.records import Array, Estimate, Figure, HlsProject, LayerEstimate
 from toolkit.store import digest, read_json
 
 Aspect = Literal["layer", "type", "weights", "setting", "bits", "cycles", "resources", "figure", "source", "version"]
@@ -31,23 +34,6 @@ CYCLES = ("latency_cycles", "initiation_interval_cycles")
 RESOURCES = ("dsp", "lut", "ff", "bram_18k", "uram")
 IMAGES = 16
 RANDOM_RANGE = 4.0  # random inputs stay within this, inside their type's range
-
-# Attributes that name or repeat something, and decide neither bits nor hardware.
-BOOKKEEPING = frozenset(
-    {
-        "index",
-        "trace",
-        "cpp_variables",
-        "type_names",
-        "keras_layer",
-        "input_shape",
-        "output_shape",
-        "target_shape",
-        "conv_implementation",
-        "quantizer",
-        "data_format",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -193,7 +179,7 @@ def diff_projects(
         *version_changes(a, b),
         *source_changes(a, b),
         *config_changes(a.config, b.config),
-        *graph_changes(a.graph, b.graph),
+        *graph_changes(network_of(a), network_of(b)),
     ]
     compared, bits = noted(lambda: bit_changes(a, b, x, images, csim), (0, []), "bits", notes)
     figures = noted(lambda: [*estimate_changes(*map(estimation.estimate, (a, b)))], [], "estimates", notes)
@@ -268,28 +254,32 @@ def graph_changes(a: Graph, b: Graph) -> Iterable[Change]:
             yield from type_changes(before, after)
             yield from weight_changes(before, after)
             yield from setting_changes(before, after)
-            yield from fifo_changes(before, after, a, b)
+            yield from fifo_changes(before, after)
 
 
 def layers_of(graph: Graph) -> dict[str, Layer]:
     """Layers by name, without reshapes: they move nothing, and a folder's C++ has no name for them."""
-    return {layer.name: layer for layer in graph.layers if layer.kind != "Reshape"}
+    return {layer.name: layer for layer in graph.layers if not isinstance(layer, Reshape)}
 
 
 def describe(layer: Layer) -> str:
-    return f"{layer.kind} {'x'.join(map(str, layer.shape))}"
+    kind = layer.origin if isinstance(layer, Unknown) and layer.origin else layer.kind
+    return f"{kind} {'x'.join(map(str, layer.shape))}"
 
 
 def type_changes(a: Layer, b: Layer) -> Iterable[Change]:
-    for name in sorted({*a.types} & {*b.types}):
-        yield from changed("type", a.name, name, a.types[name], b.types[name])
+    before, after = a.types, b.types
+    for name in before:
+        if name in after:
+            yield from changed("type", a.name, name, before[name], after[name])
 
 
 def weight_changes(a: Layer, b: Layer) -> Iterable[Change]:
     """Weights whose values differ: how many, by how much, and how many are zero."""
-    for name in sorted({*a.weights, *b.weights}):
-        before, after = a.weights.get(name), b.weights.get(name)
-        if before is None or after is None or before.values.shape != after.values.shape:
+    left, right = a.weights, b.weights
+    for name in dict.fromkeys([*left, *right]):
+        before, after = left.get(name), right.get(name)
+        if before is None or after is None or before.shape != after.shape:
             yield from changed("weights", a.name, name, weight_text(before), weight_text(after))
         elif not np.array_equal(before.values, after.values):
             differs = before.values != after.values
@@ -300,30 +290,33 @@ def weight_changes(a: Layer, b: Layer) -> Iterable[Change]:
 
 
 def weight_text(weight: Weight | None) -> str | None:
-    return None if weight is None else f"shape {list(weight.values.shape)}, {zero_count(weight)} zeros"
+    return None if weight is None else f"shape {list(weight.shape)}, {zero_count(weight)} zeros"
 
 
 def zero_count(weight: Weight) -> int:
-    return int(np.count_nonzero(weight.values == 0))
+    return weight.size - weight.nonzeros
 
 
 def setting_changes(a: Layer, b: Layer) -> Iterable[Change]:
-    """Attributes that both have: strategy, reuse factor, implementation, sizes, ..."""
-    for name in sorted({*a.attributes} & {*b.attributes} - BOOKKEEPING):
-        before, after = (plain(layer.attributes[name]) for layer in (a, b))
-        yield from changed("setting", a.name, name, before, after)
+    """What both have besides types and weights: functions, windows, sizes, and how they are built."""
+    for before, after in ((a.settings, b.settings), (vars(a.build), vars(b.build))):
+        for name, value in before.items():
+            if name in after and value is not None and after[name] is not None and not has_type(value):
+                yield from changed("setting", a.name, name, value, after[name])
 
 
-def plain(value: Any) -> Any:
-    """hls4ml spells strategies and implementations with and without capitals."""
-    return value.lower() if isinstance(value, str) else value
+def has_type(value: Any) -> bool:
+    """Whether a setting is told as a type or as a weight."""
+    return isinstance(value, Weight | Precision)
 
 
-def fifo_changes(a: Layer, b: Layer, left: Graph, right: Graph) -> Iterable[Change]:
-    for name in a.outputs:
-        if name in b.outputs:
-            depths = (graph.tensors[name].fifo_depth for graph in (left, right))
-            yield from changed("setting", a.name, f"fifo depth of {name}", *depths)
+def fifo_changes(a: Layer, b: Layer) -> Iterable[Change]:
+    depths = {tensor.name: tensor.fifo_depth for tensor in b.outputs}
+    for tensor in a.outputs:
+        if tensor.name in depths:
+            yield from changed(
+                "setting", a.name, f"fifo depth of {tensor.name}", tensor.fifo_depth, depths[tensor.name]
+            )
 
 
 # --- bits ---
@@ -334,7 +327,7 @@ def bit_changes(a: HlsProject, b: HlsProject, x: Any, images: int, csim: bool) -
     inputs = [np.asarray(part) for part in as_list(x)] if x is not None else inputs_for(a, b, images)
     traces = [(build_csim(side) if csim else emulate(side)).trace(single(inputs)) for side in (a, b)]
     found = []
-    for layer in layers_of(a.graph).values():
+    for layer in layers_of(network_of(a)).values():
         if layer.name in traces[0] and layer.name in traces[1]:
             before, after = (np.asarray(trace[layer.name], np.float64) for trace in traces)
             found += value_changes(layer, before, after)
@@ -348,9 +341,8 @@ def value_changes(layer: Layer, before: Array, after: Array) -> list[Change]:
     differs = before != after
     if not differs.any():
         return []
-    lsb = Precision.parse(layer.types["result_t"]).lsb
     largest = float(np.abs(before - after).max())
-    text = f"{int(differs.sum()):,} of {differs.size:,} values differ, by up to {largest / lsb:g} LSB"
+    text = f"{int(differs.sum()):,} of {differs.size:,} values differ, by up to {largest / layer.result.lsb:g} LSB"
     return [Change("bits", layer.name, "output", f"range {span(before)}", f"range {span(after)}; {text}")]
 
 
@@ -360,7 +352,8 @@ def span(values: Array) -> str:
 
 def inputs_for(a: HlsProject, b: HlsProject, images: int) -> list[Array]:
     """``tb_data`` of either project, else random values inside the input types; raises for inputs that do not match."""
-    shapes = [[side.graph.tensors[name].shape for name in side.graph.inputs] for side in (a, b)]
+    entries = [[graph.tensors[name] for name in graph.inputs] for graph in (network_of(a), network_of(b))]
+    shapes = [[tensor.shape for tensor in tensors] for tensors in entries]
     if shapes[0] != shapes[1]:
         raise HlsError(f"the inputs have different shapes: {shapes[0]} and {shapes[1]}")
     for side in (a, b):
@@ -369,7 +362,7 @@ def inputs_for(a: HlsProject, b: HlsProject, images: int) -> list[Array]:
         except ToolkitError:
             continue
     random = np.random.default_rng(0)
-    types = [Precision.parse(a.graph.tensors[name].precision) for name in a.graph.inputs]
+    types = [tensor.precision for tensor in entries[0]]
     ranges = [(max(kind.minimum, -RANDOM_RANGE), min(kind.maximum, RANDOM_RANGE)) for kind in types]
     return [
         random.uniform(*limits, (images, *shape)).astype(np.float32)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from toolkit import records
 from toolkit.baselines.evaluation import Evaluation, evaluate_on
 from toolkit.comparison.columns import BY_KEY, normal
 from toolkit.comparison.design import (
@@ -28,7 +29,10 @@ from toolkit.comparison.design import (
 from toolkit.comparison.reported import reported_figures
 from toolkit.data import Dataset
 from toolkit.errors import ComparisonError
+from toolkit.hls.network import network_of
 from toolkit.hls.reports import VendorReports
+from toolkit.network import Graph, Layer
+from toolkit.network.layers import Softmax
 from toolkit.records import (
     Array,
     BaselineRecord,
@@ -36,10 +40,8 @@ from toolkit.records import (
     Estimate,
     Figure,
     Finding,
-    Graph,
     HlsProject,
     Implementation,
-    Layer,
     Source,
     TrainRecord,
 )
@@ -93,7 +95,7 @@ def contribution(part: Any) -> Contribution:
     )
 
 
-def subject(engine: Any) -> HlsProject | Graph:
+def subject(engine: Any) -> HlsProject | Graph | records.Graph:
     """What a live csim library or emulator computes."""
     project = getattr(engine, "project", None)
     return project if isinstance(project, HlsProject) else engine.graph
@@ -101,7 +103,9 @@ def subject(engine: Any) -> HlsProject | Graph:
 
 def is_engine(part: Any) -> bool:
     """Whether this is a live csim library or emulator: it predicts, and says what."""
-    known = isinstance(getattr(part, "project", None), HlsProject) or isinstance(getattr(part, "graph", None), Graph)
+    known = isinstance(getattr(part, "project", None), HlsProject) or isinstance(
+        getattr(part, "graph", None), Graph | records.Graph
+    )
     return known and hasattr(part, "predict")
 
 
@@ -116,32 +120,34 @@ def from_train(part: TrainRecord) -> Contribution:
 
 @contribution.register
 def from_project(part: HlsProject) -> Contribution:
-    config = part.config
+    config, graph = part.config, network_of(part)
     facts = {
         "part": config.part,
         "clock_period_ns": f"{config.clock_period_ns:g}",
         "io_type": config.io_type,
-        "strategy": by_layers(part.graph, "strategy") or config.strategy,
-        "reuse_factor": by_layers(part.graph, "reuse_factor") or str(config.reuse_factor),
+        "strategy": by_layers(graph, "strategy") or config.strategy,
+        "reuse_factor": by_layers(graph, "reuse_factor") or str(config.reuse_factor),
         "backend": config.backend,
     }
-    view = design_view(part.path.name, part.digest, part.graph, config, part.notes)
-    return Contribution(graph_figures(part.graph), facts, (view,), None, part.path.name, "fpga", part.digest)
+    view = design_view(part.path.name, part.digest, graph, config, part.notes)
+    return Contribution(graph_figures(graph), facts, (view,), None, part.path.name, "fpga", part.digest)
 
 
-def by_layers(graph: Graph, attribute: str) -> str:
+def by_layers(graph: Graph, setting: str) -> str:
     """A strategy or reuse factor over the layers that multiply: ``9``, ``25 to 1600``, ``Latency, Resource``."""
-    chosen = [layer.attributes.get(attribute) for layer in graph.layers if graph_macs(layer)]
+    chosen = [getattr(layer.build, setting) for layer in graph.layers if graph_macs(layer)]
     found = [value for value in chosen if value is not None]
     if len(set(found)) > 1 and all(isinstance(value, int) for value in found):
         return f"{min(found)} to {max(found)}"
     return ", ".join(sorted({HLS4ML_SPELLING.get(str(value), str(value)) for value in found}))
 
 
-@contribution.register
-def from_graph(part: Graph) -> Contribution:
-    view = design_view("design", part.digest, part)
-    return Contribution(graph_figures(part), {}, (view,), None, None, "fpga")
+@contribution.register(Graph)
+@contribution.register(records.Graph)
+def from_graph(part: Graph | records.Graph) -> Contribution:
+    graph = network_of(part)
+    view = design_view("design", part.digest, graph)
+    return Contribution(graph_figures(graph), {}, (view,), None, None, "fpga")
 
 
 @contribution.register
@@ -266,14 +272,16 @@ def evaluate_outputs(
 def ends_of(engine: Any) -> tuple[bool, ...]:
     """For each output of a design, whether it ends in softmax or sigmoid; nothing where that is not known."""
     graph = getattr(subject(engine), "graph", None) or getattr(engine, "graph", None)
-    if not isinstance(graph, Graph):
+    if not isinstance(graph, Graph | records.Graph):
         return ()
-    makers = {output: layer for layer in graph.layers for output in layer.outputs}
-    return tuple(is_probability(makers[name]) for name in graph.outputs if name in makers)
+    network = network_of(graph)
+    makers = {tensor.name: layer for layer in network.layers for tensor in layer.outputs}
+    return tuple(is_probability(makers[name]) for name in network.outputs)
 
 
 def is_probability(layer: Layer) -> bool:
-    return layer.kind == "Softmax" or "sigmoid" in str(layer.attributes.get("activation", ""))
+    """Whether a layer ends in softmax or sigmoid."""
+    return isinstance(layer, Softmax) or "sigmoid" in str(getattr(layer, "function", ""))
 
 
 def built_with(engine: Any) -> dict[str, str]:

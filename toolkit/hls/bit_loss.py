@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from toolkit.precision import Precision
-from toolkit.records import Array, Figure, Graph, LayerError, Source
+from toolkit.network import Graph
+from toolkit.records import Array, Figure, LayerError, Source
 
 EXACT_DB = 200.0  # what an exact layer counts as where a fall is measured; float32 itself is at 150
 CLASSES = 2  # fewer outputs decide nothing by their largest
@@ -22,14 +22,13 @@ def layer_errors(graph: Graph, expected: Mapping[str, Array], got: Mapping[str, 
     levels: dict[str, float] = {}  # by tensor, in dB
     found: list[LayerError] = []
     for layer in graph.layers:
-        before = min((levels[name] for name in layer.inputs if name in levels), default=EXACT_DB)
+        before = min((levels[tensor.name] for tensor in layer.inputs), default=EXACT_DB)
         after = before
         if layer.name in expected and layer.name in got and expected[layer.name].shape == got[layer.name].shape:
-            precision = Precision.parse(graph.tensors[layer.outputs[0]].precision)
-            error = layer_error(layer.name, str(precision), expected[layer.name], got[layer.name], before)
+            error = layer_error(layer.name, str(layer.result), expected[layer.name], got[layer.name], before)
             after = EXACT_DB if error.sqnr_db is None else error.sqnr_db
             found.append(error)
-        levels |= dict.fromkeys(layer.outputs, after)
+        levels |= dict.fromkeys((tensor.name for tensor in layer.outputs), after)
     return tuple(found)
 
 

@@ -15,19 +15,28 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from toolkit import network
 from toolkit.errors import ModelError
 from toolkit.hls.bit_loss import decisions, largest_fall, layer_errors
 from toolkit.hls.csim import build_csim
 from toolkit.hls.network import network_of
 from toolkit.hls.project import model_inputs
-from toolkit.precision import Overflow, Precision
-from toolkit.records import Array, CheckResult, Finding, Graph, HlsProject, Layer, LayerError, LayerProfile, Source
+from toolkit.network import Graph, Layer
+from toolkit.network.layers import (
+    Elu,
+    GlobalPooling,
+    Input,
+    LeakyRelu,
+    Matrix,
+    Pool,
+    Pooling,
+    Softmax,
+    TableActivation,
+)
+from toolkit.precision import Overflow
+from toolkit.records import Array, CheckResult, Finding, HlsProject, LayerError, LayerProfile, Source
 
 FLOAT32_BITS = 24  # whole numbers up to 2**24 are exact in float32
 TRACED_IMAGES = 32  # enough to find the layer, few enough to trace quickly
-
-TABULATED = ("tanh", "sigmoid", "softmax", "softplus", "softsign", "elu", "selu", "silu", "gelu")
 
 
 class Library(Protocol):
@@ -91,7 +100,7 @@ def keras_outputs(model: Any, inputs: list[Array]) -> Array:
     return np.concatenate([np.asarray(array, np.float32).reshape(len(inputs[0]), -1) for array in arrays], axis=1)
 
 
-def largest_lsb(graph: network.Graph, expected: Array, got: Array) -> float:
+def largest_lsb(graph: Graph, expected: Array, got: Array) -> float:
     """Largest difference in LSB of the output types."""
     ends = [graph.tensors[name] for name in graph.outputs]
     lsb = np.concatenate([np.full(tensor.size, tensor.precision.lsb) for tensor in ends])
@@ -106,33 +115,32 @@ def explain(
     rows = np.flatnonzero(different.any(axis=1))[:TRACED_IMAGES]
     chosen = [array[rows] for array in inputs]
     traced = runner.trace(chosen if len(chosen) > 1 else chosen[0])
-    layers = [layer for layer in project.graph.layers if layer.name in traced]
-    entered = dict(zip(project.graph.inputs, chosen, strict=True))  # a quantizer in the model comes before them
+    graph = network_of(project)
+    layers = [layer for layer in graph.layers if layer.name in traced]
+    entered = dict(zip(graph.inputs, chosen, strict=True))  # a quantizer in the model comes before them
     expected = {**as_rows(entered), **keras_layers(model, layers, chosen)}
     got = as_rows(traced)
-    errors = layer_errors(project.graph, expected, got)
-    result = replace(
-        result, errors=errors, profile=tuple(profile_of(layer, project.graph, traced[layer.name]) for layer in layers)
-    )
+    errors = layer_errors(graph, expected, got)
+    profile = tuple(profile_of(layer, traced[layer.name]) for layer in layers)
+    result = replace(result, errors=errors, profile=profile)
     if not result.exact:
         loss = largest_fall(errors)
-        found = () if loss is None else (loss_of_bits(project.graph, loss, expected[loss.layer], got[loss.layer]),)
+        found = () if loss is None else (loss_of_bits(graph, loss, expected[loss.layer]),)
         return replace(result, findings=found)
     for layer in layers:
         if layer.name not in expected or settles_later(layer):
             continue
         if not np.array_equal(expected[layer.name], got[layer.name]):
-            finding = reason(layer, project.graph, model, expected[layer.name], got[layer.name])
+            finding = reason(layer, model, expected[layer.name], got[layer.name])
             return replace(result, first_layer=layer.name, findings=(finding,))
     return replace(result, findings=(UNSEEN,))
 
 
-def loss_of_bits(graph: Graph, loss: LayerError, expected: Array, got: Array) -> Finding:
+def loss_of_bits(graph: Graph, loss: LayerError, expected: Array) -> Finding:
     """The layer at which a float model loses most, and what of its types does it."""
     layer = graph.layer(loss.layer)
-    result = Precision.parse(loss.precision)
-    cause = overflow_reason(layer, graph, expected, result)
-    why = cause[1] if cause else f"its result type {result} has steps of {result.lsb:g}"
+    cause = overflow_reason(layer, expected)
+    why = cause[1] if cause else f"its result type {layer.result} has steps of {layer.result.lsb:g}"
     stored = [f"{name} {weight.precision}" for name, weight in layer.weights.items()]
     why += f" (stored: {', '.join(stored)})" if stored and not cause else ""
     remedy = cause[2] if cause else f"give {layer.name} more fraction bits (hls.layers.{layer.name}.precision)"
@@ -145,8 +153,7 @@ def keras_layers(model: Any, layers: list[Layer], inputs: list[Array]) -> dict[s
     import keras
 
     known = {layer.name for layer in model.layers if len(layer._inbound_nodes) == 1}  # one place, one output
-    names = {layer.name: layer.attributes.get("keras_layer") for layer in layers}
-    wanted = {name: source for name, source in names.items() if source in known}
+    wanted = {layer.name: layer.keras_layer for layer in layers if layer.keras_layer in known}
     if not wanted:
         return {}
     inner = keras.Model(model.inputs, [model.get_layer(source).output for source in wanted.values()])
@@ -162,23 +169,15 @@ def as_rows(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 def settles_later(layer: Layer) -> bool:
     """Whether a layer's values are only comparable after the quantizer that follows it."""
-    if layer.attributes.get("pool_op") != "Average":
+    if not isinstance(layer, Pooling | GlobalPooling) or layer.operation is not Pool.AVERAGE:
         return False
-    size = pool_size(layer)
+    size = layer.window.size if isinstance(layer, Pooling) else layer.pixels
     return size & (size - 1) != 0
 
 
-def pool_size(layer: Layer) -> int:
-    """Values averaged into one; that of a global pool is not needed exactly, only whether it is a power of two."""
-    attributes = layer.attributes
-    if "Global" in layer.kind:
-        return int(attributes.get("in_height", 1)) * int(attributes.get("in_width", attributes.get("n_in", 1)))
-    return int(attributes.get("pool_height", 1)) * int(attributes["pool_width"])
-
-
-def profile_of(layer: Layer, graph: Graph, values: Array) -> LayerProfile:
+def profile_of(layer: Layer, values: Array) -> LayerProfile:
     """The range a layer's output used against the range its type holds."""
-    precision = Precision.parse(graph.tensors[layer.outputs[0]].precision)
+    precision = layer.result
     return LayerProfile(
         layer=layer.name,
         precision=str(precision),
@@ -199,11 +198,10 @@ UNSEEN = Finding(
 )
 
 
-def reason(layer: Layer, graph: Graph, model: Any, expected: Array, got: Array) -> Finding:
+def reason(layer: Layer, model: Any, expected: Array, got: Array) -> Finding:
     """The likeliest cause of a difference in one layer whose inputs agree."""
     wrong = expected != got
     wanted = expected[wrong]
-    result = Precision.parse(graph.tensors[layer.outputs[0]].precision)
     count = f"{int(wrong.sum())} of {wrong.size} values of {layer.name} differ"
     changed = changed_weights(layer, model)
     if changed:
@@ -219,7 +217,7 @@ def reason(layer: Layer, graph: Graph, model: Any, expected: Array, got: Array) 
         rounding_reason,
         float_reason,
     ):
-        found = test(layer, graph, wanted, result)
+        found = test(layer, wanted)
         if found is not None:
             rule, cause, remedy = found
             return Finding("error", layer.name, rule, f"{count}: {cause}", remedy)
@@ -233,18 +231,18 @@ def changed_weights(layer: Layer, model: Any) -> str | None:
     """
     from toolkit.hls.quantizers import quantize_values
 
-    name = layer.name if layer.name in {item.name for item in model.layers} else layer.attributes.get("keras_layer")
+    name = layer.name if layer.name in {item.name for item in model.layers} else layer.keras_layer
     source = next((item for item in model.layers if item.name == name), None)
-    changed = []
+    changed, weights = [], layer.weights
     for ours, theirs in (("weight", "kernel"), ("weight", "depthwise_kernel"), ("bias", "bias"), ("scale", "kernel")):
         variable = getattr(source, theirs, None)
-        if variable is None or ours not in layer.weights:
+        if variable is None or ours not in weights:
             continue
         prefix = "depthwise" if theirs == "depthwise_kernel" else theirs
         quantizer = getattr(source, f"{prefix}_quantizer_internal", None)
         values = np.asarray(variable, np.float32)
         values = values if quantizer is None else quantize_values(quantizer, values)
-        stored = layer.weights[ours].values
+        stored = weights[ours].values
         if stored.size == values.size and not np.array_equal(stored.ravel(), values.ravel().astype(np.float64)):
             changed.append(ours)
     return " and ".join(changed) or None
@@ -253,17 +251,18 @@ def changed_weights(layer: Layer, model: Any) -> str | None:
 Cause = tuple[str, str, str] | None  # rule, cause, remedy
 
 
-def input_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
-    if layer.kind != "Input":
+def input_reason(layer: Layer, wanted: Array) -> Cause:
+    if not isinstance(layer, Input):
         return None
     return (
         "input-not-representable",
-        f"the input type {result} does not hold inputs such as {wanted[0]:.9g}",
+        f"the input type {layer.result} does not hold inputs such as {wanted[0]:.9g}",
         "quantize the input in the model (toolkit.quantize does), or give the input layer a wider precision",
     )
 
 
-def overflow_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
+def overflow_reason(layer: Layer, wanted: Array) -> Cause:
+    result = layer.result
     outside = (wanted > result.maximum) | (wanted < result.minimum)
     if not outside.any():
         return None
@@ -276,11 +275,10 @@ def overflow_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision
     )
 
 
-def accumulator_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
-    if "accum_t" not in layer.types or "weight" not in layer.weights:
+def accumulator_reason(layer: Layer, wanted: Array) -> Cause:
+    if not isinstance(layer, Matrix) or layer.distributed:
         return None
-    accumulator = Precision.parse(layer.types["accum_t"])
-    needed = needed_fraction_bits(layer, graph)
+    accumulator, needed = layer.accum, layer.source.precision.fraction_bits + layer.weight.fraction_bits
     if needed > accumulator.fraction_bits:
         return (
             "accumulator-rounding",
@@ -296,38 +294,38 @@ def accumulator_reason(layer: Layer, graph: Graph, wanted: Array, result: Precis
     return None
 
 
-def needed_fraction_bits(layer: Layer, graph: Graph) -> int:
-    """Fraction bits of a product of input and weight."""
-    value = Precision.parse(graph.tensors[layer.inputs[0]].precision)
-    return value.fraction_bits + Precision.parse(layer.weights["weight"].precision).fraction_bits
-
-
-def table_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
-    activation = str(layer.attributes.get("activation", "")).lower()
-    if activation not in TABULATED:
-        return None
-    size = layer.attributes.get("table_size", "its")
+def table_reason(layer: Layer, wanted: Array) -> Cause:
+    match layer:
+        case TableActivation():
+            name, size, table = str(layer.function), layer.table_size, layer.table
+        case Elu():
+            name, size, table = "elu", layer.table_size, layer.table
+        case Softmax():
+            name, size, table = "softmax", layer.exp_table_size, layer.exp_table
+        case _:
+            return None
     return (
         "table",
-        f"{activation} is read from a table of {size} entries of {layer.types.get('table_t', 'fixed point')}",
+        f"{name} is read from a table of {size} entries of {table}",
         "compare classes instead of values, take a larger table_size, or end the model at its logits",
     )
 
 
-def slope_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
-    slope = layer.attributes.get("activ_param")
-    if layer.kind != "ParametrizedActivation" or not isinstance(slope, float) or not 0 < slope < 1:
+def slope_reason(layer: Layer, wanted: Array) -> Cause:
+    if not isinstance(layer, LeakyRelu):
         return None
-    if not (wanted == -slope * 2.0 ** (result.integer_bits - 1)).all():
+    slope = layer.slope.integer * layer.slope.precision.lsb
+    if not 0 < slope < 1 or not (wanted == -slope * 2.0 ** (layer.result.integer_bits - 1)).all():
         return None
     return (
         "leaky-relu-range",
         f"quantized_relu with a negative slope clips at -slope * 2**integer = {wanted[0]:g}, hls4ml does not",
-        f"give {layer.attributes.get('keras_layer', layer.name)} one more integer bit",
+        f"give {layer.keras_layer or layer.name} one more integer bit",
     )
 
 
-def rounding_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
+def rounding_reason(layer: Layer, wanted: Array) -> Cause:
+    result = layer.result
     scaled = wanted / result.lsb
     if (scaled == np.round(scaled)).all():
         return None
@@ -339,8 +337,8 @@ def rounding_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision
     )
 
 
-def float_reason(layer: Layer, graph: Graph, wanted: Array, result: Precision) -> Cause:
-    width = Precision.parse(layer.types.get("accum_t", str(result))).width_bits
+def float_reason(layer: Layer, wanted: Array) -> Cause:
+    width = layer.types.get("accum", layer.result).width_bits
     if width <= FLOAT32_BITS:
         return None
     return (

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from toolkit.errors import DataError
-from toolkit.precision import Precision
+from toolkit.hls.network import network_of
 from toolkit.reading import VECTORS_BYTES, Folder
 from toolkit.records import Array, CheckResult, Finding, HlsProject
 
@@ -161,7 +161,8 @@ def compare_reference(project: HlsProject, reference: Reference, outputs: Array,
     images = min(len(reference.values), len(outputs))
     expected, got = reference.values[:images], outputs[:images]
     differs = ~same_as_printed(expected, got, reference.digits)
-    lsb = min(Precision.parse(project.graph.tensors[name].precision).lsb for name in project.graph.outputs)
+    graph = network_of(project)
+    lsb = min(graph.tensors[name].precision.lsb for name in graph.outputs)
     largest = float(np.max(np.abs(expected - got), initial=0.0, where=differs)) / lsb
     name = str(reference.path.relative_to(project.path))
     return CheckResult(
