@@ -29,6 +29,7 @@ def sweep(
     workers: Annotated[int | None, typer.Option(min=1, help="Local worker processes; default one per core.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed points again.")] = False,
     proof: Annotated[bool, typer.Option(help="Prove a sample and the front with csim.")] = True,
+    proof_minutes: Annotated[float | None, typer.Option(min=0, help="At most so many minutes of csim.")] = None,
     part: Annotated[str | None, typer.Option(help="best: on this part only.")] = None,
     min_accuracy: Annotated[float | None, typer.Option(help="best: at least this accuracy, 0 to 1.")] = None,
     max_latency_us: Annotated[float | None, typer.Option(help="best: at most this latency in us.")] = None,
@@ -47,7 +48,7 @@ def sweep(
             print(exploration.export(exploration.load_sweep(subject, storage), out or Path("sweep.csv")))
         case "report":
             found = exploration.load_sweep(subject, storage)
-            print(f"report: {exploration.write_sweep_report(found, out or Path('report'))}")
+            print(f"report: {exploration.write_sweep_report(found, out or Path('report'), say=progress)}")
         case "best":
             answers = exploration.best(
                 part=part,
@@ -69,9 +70,10 @@ def sweep(
                 storage=storage,
                 retry_failed=retry_failed,
                 proof=proof,
+                proof_minutes=proof_minutes,
             )
             show_sweep(found, as_json_)
-            return 0 if all((point.proof or {}).get("equal", True) for point in found.points) else 1
+            return 1 if found.disproved or found.left or found.is_lost else 0
         case _:
             actions = ["show", "export", "report", "best"]
             raise ConfigError(f'sweep: "{what}" is not a .toml file{nearest(what, actions)}; or {", ".join(actions)}')

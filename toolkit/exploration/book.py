@@ -11,22 +11,22 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
-import platform
+import random
+import re
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from toolkit.errors import ConfigError, StoreError
+from toolkit.exploration.bulk import add_trials, changed_attributes, stored_records, study_attributes
 from toolkit.exploration.figures import direction
 from toolkit.exploration.points import PointRecord, failure
 from toolkit.exploration.space import Dimension, Sweep
-from toolkit.store import digest, package_versions, store_root, write_text, writing
+from toolkit.store import package_versions, store_root
 
 if TYPE_CHECKING:
     import optuna
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 JOURNAL_SUFFIXES = (".log", ".journal")
 SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+OPENINGS = 10  # attempts to open a database whose tables another process is making
+MADE_BY_ANOTHER = re.compile("already exists|UniqueViolation|UNIQUE constraint|duplicate key|locked")
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 UNKNOWN_VIOLATION = 1e12  # of a constraint on a figure that is not known; Optuna takes no infinity everywhere
 ABOUT = "toolkit"  # study attribute: what this is
@@ -59,50 +61,55 @@ def open_storage(storage: str | Path | None = None) -> BaseStorage:
     path = Path(name.removeprefix("journal://"))
     with talking_to(name):
         if name.startswith("journal://") or ("://" not in name and path.suffix in JOURNAL_SUFFIXES):
+            from toolkit.exploration.journal import open_journal
+
             return open_journal(path)
-        if "://" not in name:
-            if path.suffix not in SQLITE_SUFFIXES:
-                raise ConfigError(
-                    f"storage must be a URL such as postgresql://..., an SQLite file ({', '.join(SQLITE_SUFFIXES)}) "
-                    f'or a journal file ({", ".join(JOURNAL_SUFFIXES)}), got "{name}"'
-                )
-            name = f"sqlite:///{path}"
-        arguments: dict[str, Any] = {}
-        if name.startswith("sqlite:///"):
-            Path(name.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-            arguments = {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
-        return optuna.storages.RDBStorage(name, engine_kwargs=arguments)
+        if "://" in name:
+            return open_relational(driven(name))
+        if path.suffix in SQLITE_SUFFIXES:
+            return open_relational(f"sqlite:///{path}")
+    raise ConfigError(
+        f"storage must be a URL such as postgresql://..., an SQLite file ({', '.join(SQLITE_SUFFIXES)}) "
+        f'or a journal file ({", ".join(JOURNAL_SUFFIXES)}), got "{shown_storage(name)}"'
+    )
 
 
-def open_journal(path: Path) -> BaseStorage:
-    """A journal file on a disk that several machines may share; a half-written last line is cut off."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+def open_relational(url: str) -> BaseStorage:
+    """A database; several processes may make its tables at once, where all but one meet what is there already."""
+    import optuna
+    import sqlalchemy.exc
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = JournalFileOpenLock(str(path))
-    if path.exists() and not ends_line(path):
-        lock.acquire()
+    arguments: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        arguments = {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
+    for attempt in range(OPENINGS):
         try:
-            mend(path)
-        finally:
-            lock.release()
-    return JournalStorage(JournalFileBackend(str(path), lock))
+            return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+        except (
+            sqlalchemy.exc.IntegrityError,
+            sqlalchemy.exc.ProgrammingError,
+            sqlalchemy.exc.OperationalError,
+        ) as error:
+            if attempt + 1 == OPENINGS or not MADE_BY_ANOTHER.search(str(error)):
+                raise
+            time.sleep(random.uniform(0.05, 0.5))
+    raise AssertionError("the last attempt returns or raises")
 
 
-def ends_line(path: Path) -> bool:
-    """Whether a text file is empty or ends with a newline."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - 1))
-        return stream.read(1) in (b"", b"\n")
+def driven(url: str) -> str:
+    """A PostgreSQL URL with the driver that ``toolkit[postgres]`` installs, unless it names another."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
 
 
-def mend(path: Path) -> None:
-    """Cut a text file after its last whole line."""
-    content = path.read_bytes()
-    with path.open("r+b") as stream:
-        stream.truncate(content.rfind(b"\n") + 1)
+def shown_storage(storage: str | Path | None = None) -> str:
+    """A storage as messages and reports name it: without its password.
+
+    >>> shown_storage("postgresql://me:secret@db.example.org/sweeps?password=x")
+    'postgresql://me:***@db.example.org/sweeps?password=***'
+    """
+    text = re.sub(r"(:/{1,2}[^:/@\s]*):.*@", r"\1:***@", str(storage or default_storage()))
+    return re.sub(r"(pass\w*=)[^&\s]+", r"\1***", text)
 
 
 @contextlib.contextmanager
@@ -116,10 +123,22 @@ def talking_to(storage: str) -> Iterator[None]:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             yield
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, RuntimeError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise StoreError(f"the sweep's storage {storage} cannot be used: {reason}") from error
+        reason = without_password(str(error.__cause__ or error).splitlines()[0], storage)
+        raise StoreError(f"the sweep's storage {shown_storage(storage)} cannot be used: {reason}") from None
     except ImportError as error:
-        raise StoreError(f"the sweep's storage {storage} needs a Python package: {error}") from error
+        wanted = "pip install 'toolkit[postgres]'" if storage.startswith("postgres") else error.__cause__ or error
+        raise StoreError(f"the sweep's storage {shown_storage(storage)} needs a Python package: {wanted}") from None
+
+
+def without_password(text: str, storage: str) -> str:
+    """What a driver says of a storage, should it repeat the password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    with contextlib.suppress(ArgumentError, ValueError):
+        if password := make_url(storage).password:
+            return text.replace(str(password), "***")
+    return shown_storage(text)
 
 
 def study_name(sweep: Sweep) -> str:
@@ -134,13 +153,12 @@ class Book:
     sweep: Sweep
     study: optuna.Study
     storage: BaseStorage
-    name: str  # of the storage, for messages
+    name: str  # of the storage, which may hold a password
     spaces: dict[str | None, dict[str, BaseDistribution]] = field(default_factory=dict)
+    read_up_to: int = -1  # identity of the last trial that was read
 
     def add(self, records: Sequence[PointRecord], system_attrs: Mapping[str, Any] | None = None) -> None:
         """Write finished points, each whole or not at all."""
-        from toolkit.exploration.bulk import add_trials
-
         with talking_to(self.name):
             add_trials(self.study, self.storage, [self.trial(record, system_attrs) for record in records])
 
@@ -188,7 +206,29 @@ class Book:
     def records(self) -> dict[str, PointRecord]:
         """The latest record of each point of this sweep, by digest."""
         with talking_to(self.name):
-            return records_of(self.study)
+            return records_of(self.study, self.storage)
+
+    def new_records(self, known: Container[str]) -> list[PointRecord]:
+        """Records written since this was asked last, by whomever, of points that are not among the known."""
+        found: dict[str, PointRecord] = {}
+        with talking_to(self.name):
+            for identity, number, content in stored_records(self.study, self.storage, self.read_up_to):
+                self.read_up_to = identity
+                record = read_record(content, number)
+                if record.digest not in known and (record.state == "complete" or record.digest not in found):
+                    found[record.digest] = record
+        return list(found.values())
+
+    def read_attributes(self, prefix: str) -> dict[str, Any]:
+        """The study's attributes whose names begin so."""
+        with talking_to(self.name):
+            return study_attributes(self.study, self.storage, prefix)
+
+    @contextlib.contextmanager
+    def attributes(self, prefix: str) -> Iterator[tuple[Mapping[str, Any], dict[str, Any]]]:
+        """The same with a mapping of changes to make, in one exclusive step."""
+        with talking_to(self.name), changed_attributes(self.study, self.storage, prefix) as step:
+            yield step
 
     def earlier_records(self) -> dict[str, PointRecord]:
         """Points of earlier versions of this sweep file in the same storage, by digest; not of other software."""
@@ -201,7 +241,7 @@ class Book:
                 same = about.get("name") == self.sweep.name and summary.user_attrs.get("versions") == package_versions()
                 if same and summary.study_name != self.study.study_name:
                     study = optuna.load_study(study_name=summary.study_name, storage=self.storage)
-                    found |= records_of(study)
+                    found |= records_of(study, self.storage)
         return {key: record for key, record in found.items() if record.state == "complete"}
 
     def prove(self, point_digest: str, proof: Mapping[str, Any]) -> None:
@@ -240,35 +280,49 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(low, high, log=log, step=dimension.step)
 
 
-def records_of(study: optuna.Study) -> dict[str, PointRecord]:
+def records_of(study: optuna.Study, storage: BaseStorage) -> dict[str, PointRecord]:
     """The latest record of each point of a study; one that worked stands before one that failed."""
-    proofs = {key.removeprefix(PROOF): value for key, value in study.user_attrs.items() if key.startswith(PROOF)}
     found: dict[str, PointRecord] = {}
-    for frozen in study.get_trials(deepcopy=False):
-        record = read_record(frozen) if frozen.state.is_finished() else None
-        if record is None:
-            continue
+    for _, number, content in stored_records(study, storage):
+        record = read_record(content, number)
         known = found.get(record.digest)
         if known is None or known.state != "complete":
-            found[record.digest] = record.change(proof=proofs.get(record.digest))
+            found[record.digest] = record
+    return with_proofs(found, study_attributes(study, storage, PROOF))
+
+
+def with_proofs(records: Mapping[str, PointRecord], proofs: Mapping[str, Any]) -> dict[str, PointRecord]:
+    """Records with what csim said of them, or of another point that computes the same values."""
+    own = {key: proofs[PROOF + key] for key in records if PROOF + key in proofs}
+    lent = {records[key].arithmetic: lend(proof, records[key]) for key, proof in own.items() if "as" not in proof}
+    found = {}
+    for key, record in records.items():
+        proof = own.get(key) or lent.get(record.arithmetic)
+        found[key] = record if proof is None or record.state != "complete" else record.change(proof=proof)
     return found
 
 
-def read_record(frozen: FrozenTrial) -> PointRecord | None:
-    content = frozen.user_attrs.get("record")
-    return PointRecord.from_json(content, frozen.number) if content else None
+LENT = ("equal", "images", "outputs_different", "outputs_total", "largest_difference", "error")
+
+
+def lend(proof: Mapping[str, Any], record: PointRecord) -> dict[str, Any]:
+    """Of a proof what holds for every point of the same arithmetic, and which point it is of."""
+    return {"as": record.number, **{key: proof[key] for key in LENT if key in proof}}
+
+
+def read_record(content: Any, number: int) -> PointRecord:
+    """A record from JSON text or types; text that repeats is kept once."""
+    from pydantic_core import from_json
+
+    fields = from_json(content, cache_strings="all") if isinstance(content, str) else content
+    return PointRecord.from_json(fields, number)
 
 
 @contextlib.contextmanager
 def opened_book(sweep: Sweep, storage: str | Path | None = None) -> Iterator[Book]:
-    """The sweep's book, held by this process until the block ends.
-
-    Raises ``StoreError`` when another process runs the same sweep, or the storage cannot be used.
-    """
+    """The sweep's book until the block ends; raises ``StoreError`` when the storage cannot be used."""
     opened = open_storage(storage)
-    name = str(storage or default_storage())
-    with held(study_name(sweep), name):
-        yield open_book(sweep, opened, name)
+    yield open_book(sweep, opened, str(storage or default_storage()))
 
 
 def open_book(sweep: Sweep, storage: BaseStorage, name: str) -> Book:
@@ -294,23 +348,3 @@ def open_book(sweep: Sweep, storage: BaseStorage, name: str) -> Book:
             study.set_user_attr("versions", package_versions())
             study.set_metric_names(list(objectives))
     return Book(sweep, study, storage, name)
-
-
-@contextlib.contextmanager
-def held(study: str, storage: str) -> Iterator[None]:
-    """Keep a second coordinator from running the same sweep on the same storage from this store."""
-    folder = store_root() / "sweeps"
-    path = folder / f"{study}-{digest(storage)[:8]}.lock"
-    owner = path.with_suffix(".owner")
-    with writing(folder):
-        lock = FileLock(str(path))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            who = owner.read_text().strip() if owner.exists() else "another process"
-            raise StoreError(f"sweep {study} is being run by {who}; wait for it or end it, then start again") from None
-    try:
-        write_text(owner, f"process {os.getpid()} on {platform.node()}")
-        yield
-    finally:
-        lock.release()

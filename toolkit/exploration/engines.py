@@ -7,14 +7,21 @@ JSON-like arguments, so nothing about it depends on the engine.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.context
+import multiprocessing.process
 import os
+import re
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +39,27 @@ THREAD_VARIABLES = (
     "TF_NUM_INTEROP_THREADS",
     "TOOLKIT_THREADS",
 )
-START_TIMEOUT_S = 120.0
+DEATH_TIMEOUT_S = 10.0  # until a process that broke its pool has an exit code
+UNGUARDED = 87  # exit code of a worker that was about to run the whole script again
+SENT = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # from outside; a crash has other signals
+GUARD = (
+    'worker processes start by running the script up to its `if __name__ == "__main__":`; '
+    "put the call of sweep under it, or give workers=0 to stay in one process"
+)
+
+
+@dataclass(frozen=True)
+class Death:
+    """How a worker ended: before or after its first job, by its own doing or from outside.
+
+    ``hopeless``: every other worker will end the same way.
+    """
+
+    reason: str
+    started: bool = True
+    outside: bool = False
+    memory: bool = False
+    hopeless: bool = False
 
 
 class Engine(Protocol):
@@ -48,6 +75,9 @@ class Engine(Protocol):
 
     def submit(self, slot: int, job: Job, *arguments: Any) -> Future[Any]:
         """Start a job in a free slot."""
+
+    def death(self, slot: int, error: BaseException) -> Death:
+        """Why the job of a slot did not come back, given the error it came back with."""
 
     def restart(self, slot: int) -> None:
         """End what a slot is doing, its process included where it has one."""
@@ -97,6 +127,9 @@ class SameProcess:
             future.set_exception(error)
         return future
 
+    def death(self, slot: int, error: BaseException) -> Death:
+        return Death(f"its job failed: {type(error).__name__}: {error}")
+
     def restart(self, slot: int) -> None:
         """Nothing is left to end once a job has returned."""
 
@@ -105,6 +138,37 @@ class SameProcess:
 
     def close(self) -> None:
         """Nothing was started."""
+
+
+class Spawning(multiprocessing.context.SpawnContext):
+    """Starts worker processes and keeps the last one, whose exit code tells how it ended."""
+
+    process: multiprocessing.process.BaseProcess | None = None
+
+    def Process(self, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]  # noqa: N802 - its name
+        self.process = multiprocessing.context.SpawnProcess(*arguments, **options)
+        return self.process
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A pool of one process; ``first`` is done once the process has taken a job."""
+
+    pool: ProcessPoolExecutor
+    spawning: Spawning
+    first: Future[Any]
+    memory_kills: int  # of the machine, when the process was started
+
+    @property
+    def started(self) -> bool:
+        """Whether the process ever took a job."""
+        return self.first.done() and not self.first.cancelled() and self.first.exception() is None
+
+    def end(self) -> None:
+        """Kill the process if it is there."""
+        if self.spawning.process is not None:
+            self.spawning.process.kill()
+        self.pool.shutdown(wait=True, cancel_futures=True)
 
 
 class LocalEngine:
@@ -117,53 +181,110 @@ class LocalEngine:
     attempts = 2
 
     def __init__(self, workers: int) -> None:
+        check_main()
         self.workers = workers
         self.threads = max(1, cores() // workers)
-        self.pools: dict[int, ProcessPoolExecutor] = {}
-        self.pids: dict[int, Future[int]] = {}
+        self.in_use: dict[int, Slot] = {}
 
     def slots(self) -> int:
         return self.workers
 
     def submit(self, slot: int, job: Job, *arguments: Any) -> Future[Any]:
+        functions = (job, *filter(callable, arguments))
         try:
-            return self.pool(slot).submit(job, *arguments)
+            return self.slot(slot, functions).pool.submit(job, *arguments)
         except BrokenExecutor:  # its process died while it had nothing to do
             self.restart(slot)
-            return self.pool(slot).submit(job, *arguments)
+            return self.slot(slot, functions).pool.submit(job, *arguments)
 
-    def pool(self, slot: int) -> ProcessPoolExecutor:
-        """The slot's process, started if it is not there."""
-        if slot not in self.pools:
-            self.pools[slot] = ProcessPoolExecutor(
-                max_workers=1,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=prepare_worker,
-                initargs=(self.threads,),
-            )
-            self.pids[slot] = self.pools[slot].submit(os.getpid)
-        return self.pools[slot]
+    def slot(self, number: int, functions: tuple[Job, ...]) -> Slot:
+        """The slot's process, started if it is not there; what it will run, it must be able to import."""
+        if number not in self.in_use:
+            spawning = Spawning()
+            pool = ProcessPoolExecutor(1, spawning, initializer=prepare_worker, initargs=(self.threads,))
+            self.in_use[number] = Slot(pool, spawning, pool.submit(able, functions), memory_kills())
+        return self.in_use[number]
+
+    def death(self, slot: int, error: BaseException) -> Death:
+        held = self.in_use[slot]
+        code = exit_code(held.spawning.process)
+        how = ended(code)
+        if code == UNGUARDED:
+            return Death(GUARD, started=False, hopeless=True)
+        if not held.started:
+            return Death(f"worker processes do not start: the last {how} before its first job", started=False)
+        if not isinstance(error, BrokenExecutor):
+            return Death(f"its job failed: {type(error).__name__}: {error}")
+        if memory_kills() > held.memory_kills and code == -signal.SIGKILL:
+            return Death("the machine is out of memory (its worker was killed)", outside=True, memory=True)
+        return Death(f"its worker {how}", outside=code is not None and -code in SENT)
 
     def restart(self, slot: int) -> None:
-        pool, pid = self.pools.pop(slot, None), self.pids.pop(slot, None)
-        if pool is None or pid is None:
-            return
-        pool.shutdown(wait=end_process(pid), cancel_futures=True)
+        if held := self.in_use.pop(slot, None):
+            held.end()
 
     def alive(self) -> bool:
         return True
 
     def close(self) -> None:
-        for slot in list(self.pools):
+        for slot in list(self.in_use):
             self.restart(slot)
 
 
-def end_process(pid: Future[int]) -> bool:
-    """Kill a worker if it is there; returns whether it was."""
-    with contextlib.suppress(Exception):
-        os.kill(pid.result(timeout=START_TIMEOUT_S), signal.SIGKILL)
+def able(functions: tuple[Job, ...]) -> None:
+    """First job of a worker: it is there, and could import what it will be asked to run."""
+
+
+def exit_code(process: multiprocessing.process.BaseProcess | None) -> int | None:
+    """How a process ended: negative for a signal, nothing while it is not known."""
+    end = time.monotonic() + DEATH_TIMEOUT_S
+    while process is not None and process.exitcode is None and time.monotonic() < end:
+        process.join(0.1)  # returns at once, without the code, while the pool's own thread is collecting it
+        time.sleep(0.01)
+    return process.exitcode if process is not None else None
+
+
+def ended(code: int | None) -> str:
+    """An exit code in words: ``was ended by SIGSEGV``, ``ended with exit code 9``.
+
+    >>> ended(-11)
+    'was ended by SIGSEGV'
+    """
+    if code is None:
+        return "was lost"
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def memory_kills() -> int:
+    """How many processes this machine's kernel has killed because memory was short; 0 where it does not tell."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+        return int(found.group(1)) if found else 0
+    return 0
+
+
+def check_main() -> None:
+    """Raise ``ConfigError`` for a script that worker processes cannot start from; end a worker that runs it again."""
+    if getattr(multiprocessing.process.current_process(), "_inheriting", False):
+        os._exit(UNGUARDED)  # a worker importing the main script has come to the call that started it
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if file is None or getattr(main, "__spec__", None) is not None:
+        return  # an interactive session or a module: workers do not run it again
+    if not Path(file).is_file():
+        raise ConfigError(f"a sweep with worker processes needs a script that is a file, got {file}; {GUARD}")
+    if not is_guarded(Path(file)):
+        raise ConfigError(f"{file} has no main guard: {GUARD}")
+
+
+def is_guarded(script: Path) -> bool:
+    """Whether a script compares ``__name__`` anywhere; True for what is not Python text."""
+    try:
+        tree = ast.parse(script.read_bytes())
+    except (OSError, SyntaxError, ValueError):
         return True
-    return False
+    tests = (node for node in ast.walk(tree) if isinstance(node, ast.Compare))
+    return any(isinstance(part, ast.Name) and part.id == "__name__" for test in tests for part in ast.walk(test))
 
 
 def limit_threads(threads: int) -> None:
@@ -209,6 +330,13 @@ class DaskEngine:
     def submit(self, slot: int, job: Job, *arguments: Any) -> Future[Any]:
         future: Future[Any] = self.executor.submit(on_dask_worker, job, *arguments)
         return future
+
+    def death(self, slot: int, error: BaseException) -> Death:
+        from distributed.scheduler import KilledWorker
+
+        if isinstance(error, KilledWorker):
+            return Death("its workers died, one after the other (out of memory, or killed)")
+        return Death(f"Dask workers cannot take jobs: {type(error).__name__}: {error}", started=False, outside=True)
 
     def restart(self, slot: int) -> None:
         """Nothing: Dask looks after its workers."""

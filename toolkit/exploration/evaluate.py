@@ -72,13 +72,18 @@ def evaluate_point(point: Point, bar: Sequence[float] = ()) -> PointRecord:
         hls = resolve(analysis, point.design.hls)
         depths = fifo_depths(analysis, hls, point.design.hls.fifo_depths == "needed")
         estimated = quick_estimate(with_depths(analysis, depths) if depths else analysis, hls)
+    factors = reuse_factors(estimated)
     return PointRecord(
         point,
         "complete",
         figures=figures_of(accuracy, facts["float accuracy"], graph, estimated),
-        facts=names(point, dataset, graph),
+        facts={
+            **names(point, dataset, graph),
+            "arithmetic": arithmetic(point, graph),
+            "design": as_built(point, factors, depths),
+        },
         notes=estimated.notes,
-        reuse_factors=reuse_factors(estimated),
+        reuse_factors=factors,
         fifo_depths=depths,
         stages=clock,
         history=tuple(facts["history"]),
@@ -317,3 +322,23 @@ def reuse_factors(estimated: Estimate) -> dict[str, int]:
         for layer in estimated.layers
         if "reuse_factor" in layer.figures and "macs" in layer.figures
     }
+
+
+def arithmetic(point: Point, graph: Graph) -> str:
+    """Digest of what decides the values a design computes: the converted network, and how its products are built."""
+    hls = point.design.hls
+    own = {name: layer.strategy for name, layer in hls.layers.items() if layer.strategy}
+    return digest("arithmetic", graph.digest, hls.strategy, own)
+
+
+# What a design asks for and does not always get.
+ASKED = {"reuse_factor", "invalid_reuse_factor", "target_ii", "target_dsp", "fifo_depths", "layers"}
+
+
+def as_built(point: Point, factors: Mapping[str, int], depths: Mapping[str, int]) -> str:
+    """Digest of a design with the reuse factors and FIFO depths that it got in place of those asked for."""
+    hls = point.design.hls
+    layers = {name: layer.model_dump(mode="json", exclude={"reuse_factor"}) for name, layer in hls.layers.items()}
+    kept = {name: entries for name, entries in layers.items() if any(value is not None for value in entries.values())}
+    got = [hls.model_dump(mode="json", exclude=ASKED), kept, dict(factors), dict(depths)]
+    return digest("design", point.training, got, point.split, point.images)

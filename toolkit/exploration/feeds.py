@@ -12,6 +12,7 @@ from toolkit.exploration.book import STATES, Book, talking_to
 from toolkit.exploration.engines import Job
 from toolkit.exploration.jobs import Evaluate, run_job
 from toolkit.exploration.points import PointRecord, failure
+from toolkit.exploration.sharing import Share
 from toolkit.exploration.space import BRANCH, Dimension, Point, Sweep
 from toolkit.store import digest, store_root
 
@@ -33,7 +34,9 @@ class Progress:
 
     total: int
     records: dict[str, PointRecord] = field(default_factory=dict)
-    fresh: int = 0  # records made by this run
+    fresh: int = 0  # records made since this run began
+    left: dict[str, tuple[Point, str]] = field(default_factory=dict)  # not evaluated, for reasons outside them
+    elsewhere: dict[str, Point] = field(default_factory=dict)  # in the hands of other coordinators
 
     @property
     def done(self) -> int:
@@ -65,38 +68,48 @@ class GridFeed:
     """The points of a grid that have no record yet, those that share a training together."""
 
     book: Book
+    share: Share
     evaluate: Evaluate
     progress: Progress
-    waiting: OrderedDict[str, deque[Point]]
+    queue: OrderedDict[str, deque[Point]]
 
     @classmethod
-    def start(cls, book: Book, evaluate: Evaluate, retry_failed: bool) -> GridFeed:
+    def start(cls, book: Book, share: Share, evaluate: Evaluate, retry_failed: bool) -> GridFeed:
         """What is left to do of a sweep; points of an earlier version of the file are taken over."""
         points = {point.digest: point for point in book.sweep.grid()}
-        known = {key: record for key, record in book.records().items() if key in points}
+        known = {record.digest: record for record in book.new_records(()) if record.digest in points}
         if retry_failed:
             known = {key: record for key, record in known.items() if record.state != "failed"}
         missing = [key for key in points if key not in known]
         earlier = book.earlier_records() if missing else {}
-        taken = [book.judged(earlier[key].change(point=points[key])) for key in missing if key in earlier]
+        mine = share.take([key for key in missing if key in earlier])
+        taken = [book.judged(earlier[key].change(point=points[key])) for key in missing if key in mine]
         book.add(taken)
-        waiting: OrderedDict[str, deque[Point]] = OrderedDict()
+        share.drop([record.digest for record in taken])
+        queue: OrderedDict[str, deque[Point]] = OrderedDict()
         for key in missing:
-            if key not in earlier:
-                waiting.setdefault(points[key].training, deque()).append(points[key])
+            if key not in mine:
+                queue.setdefault(points[key].training, deque()).append(points[key])
         progress = Progress(len(points), known | {record.digest: record for record in taken})
-        return cls(book, evaluate, progress, waiting)
+        return cls(book, share, evaluate, progress, queue)
 
     def take(self, like: str | None) -> Sequence[Point]:
-        if not self.waiting:
+        while points := self.next_bunch(like):
+            if ready := claimed(self, points):
+                return ready
+        return abandoned(self)
+
+    def next_bunch(self, like: str | None) -> list[Point]:
+        """Points of one training that are not known yet."""
+        if not self.queue:
             return []
-        key = like if like is not None and like in self.waiting else next(iter(self.waiting))
-        queue = self.waiting[key]
+        key = like if like is not None and like in self.queue else next(iter(self.queue))
+        queue = self.queue[key]
         points = [queue.popleft() for _ in range(min(BUNCH, len(queue)))]
         if queue:
-            self.waiting.move_to_end(key)  # another free slot starts with another training
+            self.queue.move_to_end(key)  # another free slot starts with another training
         else:
-            del self.waiting[key]
+            del self.queue[key]
         return points
 
     def job(self, points: Sequence[Point]) -> tuple[Job, tuple[Any, ...]]:
@@ -104,13 +117,27 @@ class GridFeed:
 
     def finished(self, points: Sequence[Point], results: Sequence[Any]) -> None:
         records = [self.book.judged(read_result(point, result)) for point, result in zip(points, results, strict=True)]
-        self.book.add(records)
-        self.progress.keep(records)
+        self.keep(records)
 
     def failed(self, point: Point, error: str, kind: str) -> None:
-        record = failure(point, error, kind)
-        self.book.add([record])
-        self.progress.keep([record])
+        self.keep([failure(point, error, kind)])
+
+    def keep(self, records: Sequence[PointRecord]) -> None:
+        """Write records into the book, but for points that another coordinator has finished meanwhile."""
+        self.book.add([record for record in records if record.digest not in self.progress.records])
+        self.progress.keep(records)
+        self.share.drop([record.digest for record in records])
+
+    def left(self, point: Point, reason: str) -> None:
+        self.progress.left[point.digest] = (point, reason)
+        self.share.drop([point.digest])
+
+    def learn(self, records: Sequence[PointRecord]) -> None:
+        """What other coordinators have finished."""
+        self.progress.keep(records)
+
+    def waiting(self) -> bool:
+        return bool(self.progress.elsewhere)
 
 
 @dataclass(eq=False)
@@ -122,6 +149,7 @@ class TrialFeed:
     """
 
     book: Book
+    share: Share
     evaluate: Evaluate
     progress: Progress
     earlier: Mapping[str, PointRecord]
@@ -129,37 +157,45 @@ class TrialFeed:
     asked: dict[str, list[Trial]] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, book: Book, evaluate: Evaluate, retry_failed: bool) -> TrialFeed:
+    def start(cls, book: Book, share: Share, evaluate: Evaluate, retry_failed: bool) -> TrialFeed:
         """Continue a search from the points in the book."""
-        known = book.records()
-        search = copy_of(book)
+        known = {record.digest: record for record in book.new_records(())}
+        search = copy_of(book, share)
         if retry_failed:
             for record in [record for record in known.values() if record.state == "failed"]:
                 search.enqueue_trial(dict(record.point.params))
                 del known[record.digest]
         progress = Progress(book.sweep.settings.points or DEFAULT_POINTS, known)
-        return cls(book, evaluate, progress, book.earlier_records(), search)
+        return cls(book, share, evaluate, progress, book.earlier_records(), search)
 
     def take(self, like: str | None) -> Sequence[Point]:
         repeats = 0
-        while self.progress.done + len(self.asked) < self.progress.total:
+        while not self.enough():
             if repeats >= REPEATS and not self.suggest_unknown():
-                return []
+                break
             trial = self.search.ask()
             point = proposed(self.book.sweep, trial)
             if point.digest in self.asked:
                 self.asked[point.digest].append(trial)
-                return []  # known once the one in hand is done
+                break  # known once the one in hand is done
             self.asked[point.digest] = [trial]
             if point.digest in self.progress.records:
                 self.tell(self.progress.records[point.digest])
                 repeats += 1
+            elif point.digest in self.progress.left:
+                self.give_up(point)
+                repeats += 1
             elif point.digest in self.earlier:
                 self.finish(self.book.judged(self.earlier[point.digest].change(point=point)))
                 repeats = 0
-            else:
-                return [point]
-        return []
+            elif ready := claimed(self, [point]):
+                return ready
+        return abandoned(self)
+
+    def enough(self) -> bool:
+        """Whether the points wanted are in the book, in hand or given up."""
+        in_hand = self.asked.keys() | self.share.elsewhere() - self.progress.records.keys()
+        return self.progress.done + len(in_hand) + len(self.progress.left) >= self.progress.total
 
     def job(self, points: Sequence[Point]) -> tuple[Job, tuple[Any, ...]]:
         return job_of(self.book, self.evaluate, points, self.progress)
@@ -171,13 +207,25 @@ class TrialFeed:
     def failed(self, point: Point, error: str, kind: str) -> None:
         self.finish(failure(point, error, kind))
 
+    def left(self, point: Point, reason: str) -> None:
+        self.progress.left[point.digest] = (point, reason)
+        self.share.drop([point.digest])
+        self.give_up(point)
+
+    def give_up(self, point: Point) -> None:
+        """Close the proposals of a point that is left to the next run."""
+        from optuna.trial import TrialState
+
+        for trial in self.asked.pop(point.digest):
+            self.search.tell(trial, state=TrialState.FAIL)
+
     def suggest_unknown(self) -> bool:
         """Have the next proposal be a point nobody has looked at; False when there is none or too many to list."""
         sweep = self.book.sweep
         if not sweep.is_finite or sweep.size > MOST_LISTED:
             return False
         points = sweep.combinations(range(sweep.size))
-        known = (self.progress.records, self.asked)
+        known = (self.progress.records, self.asked, self.progress.left)
         unknown = next((point for point in points if not any(point.digest in seen for seen in known)), None)
         if unknown is not None:
             self.search.enqueue_trial(dict(unknown.params))
@@ -185,10 +233,23 @@ class TrialFeed:
 
     def finish(self, record: PointRecord) -> None:
         """Write a new point into the book and tell the sampler."""
-        number = self.asked[record.digest][0].number
-        self.book.add([record], self.search.get_trials(deepcopy=False)[number].system_attrs)
-        self.progress.keep([record])
-        self.tell(record)
+        if record.digest not in self.progress.records:
+            number = self.asked[record.digest][0].number
+            self.book.add([record], self.search.get_trials(deepcopy=False)[number].system_attrs)
+        self.share.drop([record.digest])
+        self.learn([record])
+
+    def learn(self, records: Sequence[PointRecord]) -> None:
+        """Finished points, by whomever."""
+        self.progress.keep(records)
+        for record in records:
+            if record.digest in self.asked:
+                self.tell(record)
+            else:
+                self.search.add_trial(self.book.trial(record))
+
+    def waiting(self) -> bool:
+        return bool(self.progress.elsewhere)
 
     def tell(self, record: PointRecord) -> None:
         """Close every proposal of this point."""
@@ -202,13 +263,38 @@ class TrialFeed:
             self.search.tell(trial, values, state=getattr(TrialState, STATES[record.state]))
 
 
-def copy_of(book: Book) -> optuna.Study:
-    """The book's study in memory, with the sampler the user asked for."""
+def claimed(feed: GridFeed | TrialFeed, points: Sequence[Point]) -> list[Point]:
+    """Those of the points that are now this coordinator's to do; the others are elsewhere or done."""
+    mine = feed.share.take([point.digest for point in points])
+    # After the claims: what another coordinator had finished before is in the book by now.
+    new = feed.book.new_records(feed.progress.records)
+    feed.learn(new)
+    for record in new:
+        feed.progress.elsewhere.pop(record.digest, None)
+    done = feed.progress.records
+    feed.share.drop([key for key in mine if key in done])
+    for point in points:
+        if point.digest in mine or point.digest in done:
+            feed.progress.elsewhere.pop(point.digest, None)
+        else:
+            feed.progress.elsewhere[point.digest] = point
+    return [point for point in points if point.digest in mine and point.digest not in done]
+
+
+def abandoned(feed: GridFeed | TrialFeed) -> list[Point]:
+    """Points that another coordinator had in hand and gave back undone, or died with."""
+    elsewhere = list(feed.progress.elsewhere.values())
+    return claimed(feed, elsewhere[:BUNCH]) if elsewhere else []
+
+
+def copy_of(book: Book, share: Share) -> optuna.Study:
+    """The book's study in memory, with the sampler the user asked for; one of several goes ways of its own."""
     import optuna
 
     with talking_to(book.name):
         trials = [trial for trial in book.study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        study = optuna.create_study(directions=book.study.directions, sampler=sampler(book.sweep, len(trials)))
+        seed = (len(trials), share.key) if share.others else (len(trials),)
+        study = optuna.create_study(directions=book.study.directions, sampler=sampler(book.sweep, *seed))
         study.add_trials(trials)
     return study
 
@@ -243,12 +329,12 @@ def job_of(book: Book, evaluate: Evaluate, points: Sequence[Point], progress: Pr
     return run_job, (evaluate, [point.to_json() for point in points], bar, str(store_root()))
 
 
-def sampler(sweep: Sweep, trials: int) -> BaseSampler:
-    """Optuna's sampler; seeded anew by how far the study is, so that a continued search does not repeat itself."""
+def sampler(sweep: Sweep, *run: Any) -> BaseSampler:
+    """Optuna's sampler; seeded by the run, such as how far the study is: a continued search does not repeat itself."""
     from optuna import samplers
 
     settings = sweep.settings
-    seed = int(digest(settings.seed, trials), 16) % 2**32
+    seed = int(digest(settings.seed, *run), 16) % 2**32
     population = max(8, min(50, (settings.points or DEFAULT_POINTS) // 5))
     match settings.search:
         case "tpe":

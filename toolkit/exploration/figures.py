@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,7 @@ class Limit:
     bound: float
 
     @classmethod
+    @functools.cache
     def parse(cls, text: str) -> Limit:
         """Read ``fits`` or ``<figure> <= <number>``; raises ``ConfigError`` that shows the form.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toolkit.comparison.columns import BY_KEY, number
 from toolkit.comparison.drawing import GREY, Chart, data, finished, marks
-from toolkit.exploration.book import open_storage, talking_to
+from toolkit.exploration.narration import Say
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.results import SweepResult, short, sources_of
 from toolkit.records import Figure
@@ -16,14 +18,16 @@ Values = list[dict[str, Any]]
 
 KINDS = {"Pareto front": "#3a86c8", "holds the constraints": "#2f9e7a", "misses a constraint": GREY}
 MOST_LINES = 300  # in the parallel coordinates; the front first of all
+MOST_MARKS = 2000  # in the trade-off; the front and points drawn at random
 IMPORTANCE_TRIALS = 4  # fewer say nothing about importance
+MOST_TRIALS = 400  # more say little more about importance, and take its time with their square
 
 
-def pictures(result: SweepResult, width: int = 640) -> dict[str, Chart]:
+def pictures(result: SweepResult, width: int = 640, say: Say = lambda line: None) -> dict[str, Chart]:
     """Every chart the points have data for, by name."""
     first, *others = result.objectives
     drawn = [trade_off(result, other, first, width) for other in others]
-    drawn += [parallel(result, width), importance(result, width)]
+    drawn += [parallel(result, width), importance(result, width, say)]
     return {chart.name: chart for chart in drawn if chart is not None}
 
 
@@ -50,7 +54,7 @@ def kind_of(result: SweepResult, record: PointRecord, front: set[str]) -> str:
 
 def tip(result: SweepResult, record: PointRecord) -> str:
     """What a mark says: the point, its parameters, its objectives."""
-    params = ", ".join(f"{short(name)} {value}" for name, value in record.point.params.items())
+    params = ", ".join(f"{short(name)} {value}" for name, value in record.params.items())
     figures = [text_of(name, record.figures[name]) for name in result.objectives]
     return "; ".join([f"point {record.number}", params, *figures])
 
@@ -77,7 +81,7 @@ def trade_off(result: SweepResult, across: str, up: str, width: int) -> Chart | 
             "kind": kind_of(result, record, front),
             "tip": tip(result, record),
         }
-        for record in records
+        for record in marked(records, front)
     ]
     positive = all(value["x"] > 0 for value in values)
     wide = positive and max(v["x"] for v in values) > 30 * min(v["x"] for v in values)
@@ -91,9 +95,17 @@ def trade_off(result: SweepResult, across: str, up: str, width: int) -> Chart | 
     joined = line.encode(x=x, y=y, order="x:Q")
     sources = "; ".join(f"{title_of(name)}: {', '.join(sources_of(records, name))}" for name in (up, across))
     held = ", ".join(result.constraints) or "no constraint"
-    caption = f"{len(records):,} points; {len(front)} on the front under {held}. {sources}."
+    drawn = f"{len(values):,} of {len(records):,}" if len(values) < len(records) else f"{len(records):,}"
+    caption = f"{drawn} points; {len(front)} on the front under {held}. {sources}."
     name = f"trade-off-{across}"
     return Chart(name, f"{title_of(up)} against {title_of(across)}", caption, finished(joined + dots, width, 360))
+
+
+def marked(records: Sequence[PointRecord], front: set[str]) -> list[PointRecord]:
+    """The points that get a mark, in their order: all, or the front and some drawn at random."""
+    others = [record.digest for record in records if record.digest not in front]
+    kept = front | set(random.Random(0).sample(others, min(len(others), MOST_MARKS)))
+    return [record for record in records if record.digest in kept]
 
 
 def parallel(result: SweepResult, width: int) -> Chart | None:
@@ -142,11 +154,11 @@ def coordinates(result: SweepResult, records: Sequence[PointRecord]) -> list[tup
     """Per axis its title and, for each point, a position in 0..1 and a label where the axis has few values."""
     found = []
     for name in result.parameters:
-        choices = sorted({record.point.params.get(name) for record in records}, key=rank)
+        placed = [record.place(name) for record in records]
+        choices = sorted(set(placed), key=rank)
         span = max(len(choices) - 1, 1)
         ends = (choices[0], choices[-1])
         labels = {choice: str(choice) if len(choices) <= 8 or choice in ends else "" for choice in choices}
-        placed = [record.point.params.get(name) for record in records]
         found.append((short(name), [(choices.index(value) / span, labels[value]) for value in placed]))
     for name in result.objectives:
         values = [shown(name, record.figures[name].value) for record in records]
@@ -163,30 +175,65 @@ def rank(value: Any) -> tuple[str, float, str]:
     return ("0", float(value), "") if is_number else ("1", 0.0, str(value))
 
 
-def importances(result: SweepResult) -> dict[str, Mapping[str, float]]:
-    """Share of each objective's variation that each parameter explains (Optuna's fANOVA), by objective.
+def importances(result: SweepResult, say: Say = lambda line: None) -> dict[str, Mapping[str, float]]:
+    """Share of each objective's variation that each parameter explains (fANOVA), by objective.
 
-    Empty where points are too few or do not share their parameters.
+    Of a large sweep, ``MOST_TRIALS`` points drawn at random. Empty where points are too few or do not
+    share their parameters.
+    """
+    records = known(result)
+    if len(records) > MOST_TRIALS:
+        records = random.Random(0).sample(records, MOST_TRIALS)
+    found: dict[str, Mapping[str, float]] = {}
+    for name in result.objectives:
+        values = [record.figures[name].value for record in records]
+        if len(records) >= IMPORTANCE_TRIALS and len(set(values)) > 1:
+            say(f"importance of {len(result.parameters)} parameters for {name}, from {len(records):,} points")
+            found[name] = fanova(result, records, values)
+    return {name: shares for name, shares in found.items() if shares}
+
+
+def fanova(result: SweepResult, records: Sequence[PointRecord], values: Sequence[float]) -> Mapping[str, float]:
+    """Optuna's functional ANOVA of one figure, every parameter a number.
+
+    A list of categories as Optuna takes it is a column for each, and the time goes with two to the
+    power of their count.
     """
     import optuna
 
-    found: dict[str, Mapping[str, float]] = {}
-    with talking_to(result.storage):
-        study = optuna.load_study(study_name=result.study, storage=open_storage(result.storage))
-        for index, name in enumerate(result.objectives):
-            values = {record.figures[name].value for record in known(result)}
-            if len(known(result)) < IMPORTANCE_TRIALS or len(values) < 2:
-                continue
-            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-            shares = optuna.importance.get_param_importances(
-                study, evaluator=evaluator, target=lambda trial, index=index: trial.values[index]
-            )
-            if shares:
-                found[name] = shares
-    return found
+    shared = [name for name in result.parameters if all(name in record.point.params for record in records)]
+    columns = {name: numbers([record.place(name) for record in records], values) for name in shared}
+    columns = {name: column for name, column in columns.items() if len(set(column)) > 1}
+    ranges = {
+        name: optuna.distributions.FloatDistribution(min(column), max(column)) for name, column in columns.items()
+    }
+    study = optuna.create_study()
+    study.add_trials(
+        optuna.trial.create_trial(
+            params={name: column[row] for name, column in columns.items()}, distributions=ranges, value=value
+        )
+        for row, value in enumerate(values)
+    )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    shares: Mapping[str, float] = optuna.importance.get_param_importances(study, evaluator=evaluator) if ranges else {}
+    return shares
 
 
-def importance(result: SweepResult, width: int) -> Chart | None:
+def numbers(column: Sequence[Any], values: Sequence[float]) -> list[float]:
+    """A parameter's values as numbers: themselves, or the rank of a word by the mean of the figure.
+
+    That order is the one in which a regression tree would split the words (Fisher 1958; Breiman et al. 1984, 4.2.2).
+    """
+    if all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in column):
+        return [float(item) for item in column]
+    gathered: dict[str, list[float]] = {}
+    for item, value in zip(column, values, strict=True):
+        gathered.setdefault(str(item), []).append(value)
+    order = sorted(gathered, key=lambda word: (statistics.fmean(gathered[word]), word))
+    return [float(order.index(str(item))) for item in column]
+
+
+def importance(result: SweepResult, width: int, say: Say = lambda line: None) -> Chart | None:
     """Bars: how much each parameter matters for each objective."""
     import altair as alt
 
@@ -197,7 +244,7 @@ def importance(result: SweepResult, width: int) -> Chart | None:
             "objective": title_of(objective),
             "tip": f"{short(parameter)} explains {100 * share:.0f} % of {title_of(objective)}",
         }
-        for objective, shares in importances(result).items()
+        for objective, shares in importances(result, say).items()
         for parameter, share in shares.items()
     ]
     if not values:
@@ -215,5 +262,6 @@ def importance(result: SweepResult, width: int) -> Chart | None:
         )
     )
     count = len({value["parameter"] for value in values})
-    caption = "Optuna's functional ANOVA over all evaluated points."
+    used = min(len(known(result)), MOST_TRIALS)
+    caption = f"Functional ANOVA (Optuna) of {used:,} of {len(known(result)):,} points, reuse factors as built."
     return Chart("importance", "Which parameter matters", caption, finished(bars, width - 150, 22 * count))

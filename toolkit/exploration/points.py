@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import fnmatch
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,6 +13,27 @@ from toolkit.exploration.space import Point
 from toolkit.records import Figure
 
 State = Literal["complete", "failed", "pruned"]
+
+
+class StoredFigures(Mapping[str, Figure]):
+    """Figures as the book holds them, each made when it is asked for: a sweep has hundreds of thousands."""
+
+    __slots__ = ("content",)
+
+    def __init__(self, content: Mapping[str, Mapping[str, Any]]) -> None:
+        self.content = content
+
+    def __getitem__(self, name: str) -> Figure:
+        return Figure.from_json(self.content[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.content
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.content)
+
+    def __len__(self) -> int:
+        return len(self.content)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +65,38 @@ class PointRecord:
     def digest(self) -> str:
         """Digest of the point."""
         return self.point.digest
+
+    @property
+    def arithmetic(self) -> str:
+        """Digest of what decides the values computed: points that share it have equal outputs."""
+        return self.facts.get("arithmetic", self.digest)
+
+    @property
+    def built(self) -> str:
+        """Digest of the design as it is built: points that share it are one design, asked for in other words."""
+        return self.facts.get("design", self.digest)
+
+    @functools.cached_property
+    def params(self) -> Mapping[str, Any]:
+        """What varies, as it was built: a reuse factor is what the layers got, ``54 to 64`` where they differ."""
+        found = dict(self.point.params)
+        for name in found:
+            if factors := self.factors(name):
+                low, high = min(factors), max(factors)
+                found[name] = high if low == high else f"{low} to {high}"
+        return found
+
+    def place(self, name: str) -> Any:
+        """The value of a parameter on an axis: the largest reuse factor where layers got several."""
+        return max(self.factors(name), default=self.point.params.get(name))
+
+    def factors(self, name: str) -> list[int]:
+        """The reuse factors that the layers of a parameter got; empty for any other parameter."""
+        *at, key = name.split(".")
+        if key != "reuse_factor":
+            return []
+        pattern = at[-1] if "layers" in at else "*"
+        return [factor for layer, factor in self.reuse_factors.items() if fnmatch.fnmatchcase(layer, pattern)]
 
     @property
     def fits(self) -> bool | None:
@@ -92,7 +147,7 @@ class PointRecord:
         """Inverse of :meth:`to_json`."""
         fields = dict(content)
         fields["point"] = Point.from_json(fields["point"])
-        fields["figures"] = {name: Figure.from_json(figure) for name, figure in fields.get("figures", {}).items()}
+        fields["figures"] = StoredFigures(fields.get("figures", {}))
         fields["notes"], fields["history"] = tuple(fields.get("notes", ())), tuple(fields.get("history", ()))
         return cls(**{"seconds": 0.0, **fields}, number=number, proof=proof)
 

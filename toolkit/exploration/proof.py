@@ -10,7 +10,7 @@ import numpy as np
 
 from toolkit.config import HlsConfig
 from toolkit.errors import StoreError
-from toolkit.exploration.jobs import TURN
+from toolkit.exploration.jobs import OUTSIDE, TURN, reason_outside
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.space import Point
 from toolkit.process import cores
@@ -19,7 +19,7 @@ from toolkit.store import artifact, digest, package_versions
 
 if TYPE_CHECKING:
     from toolkit.data import Dataset
-    from toolkit.records import HlsProject
+    from toolkit.records import Estimate, HlsProject
 
 COMPARED = ("latency_cycles", "initiation_interval_cycles", "lut", "ff", "dsp", "bram_18k")
 
@@ -39,6 +39,8 @@ def prove_job(
         except StoreError:
             raise
         except (Exception, SystemExit) as error:  # a compiler or library that fails is what the proof says
+            if reason := reason_outside(error):
+                return [{OUTSIDE: reason}]
             return [{"equal": None, "error": f"{type(error).__name__}: {error}"[:4000]}]
 
 
@@ -59,6 +61,42 @@ def prove_point(point: Point, record: Mapping[str, Any], images: int) -> Mapping
     inputs = dataset.inputs(point.split, images)
     expected, got = emulate(graph).predict(inputs), build_csim(project, jobs=cores()).predict(inputs)
     return {**compared(expected, got), **estimates(project, record), "images": len(inputs), "project": project.digest}
+
+
+def simulate_job(
+    simulate: Callable[[Point, Mapping[str, Any]], Mapping[str, Any]],
+    point: Mapping[str, Any],
+    record: Mapping[str, Any],
+    store: str,
+) -> list[dict[str, Any]]:
+    """The FIFOs of one point in a worker; nothing is added where they cannot be simulated."""
+    with TURN:
+        os.environ["TOOLKIT_STORE"] = store
+        try:
+            return [dict(simulate(Point.from_json(point), record))]
+        except StoreError:
+            raise
+        except (Exception, SystemExit) as error:
+            if reason := reason_outside(error):
+                return [{OUTSIDE: reason}]
+            return [{"simulated": {}, "error": f"{type(error).__name__}: {error}"[:4000]}]
+
+
+def simulate_point(point: Point, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Latency and interval of a point with its FIFOs simulated, as a proof has them, without csim."""
+    from toolkit.config import EstimateConfig
+    from toolkit.estimation import estimate_variants
+    from toolkit.exploration.evaluate import analysis_of, conversion_config, converted, dataset_of
+    from toolkit.exploration.targets import with_depths
+
+    kept = PointRecord.from_json(record)
+    graph, _ = converted(point, dataset_of(point.file.dataset.model_dump_json()), ())
+    analysis = analysis_of(graph, conversion_config(point.design.hls))
+    depths = kept.fifo_depths
+    variants = estimate_variants(
+        with_depths(analysis, depths) if depths else analysis, [own_config(kept)], EstimateConfig()
+    )
+    return {"simulated": simulated_figures(next(iter(variants)))}
 
 
 def own_config(record: PointRecord) -> HlsConfig:
@@ -106,8 +144,11 @@ def estimates(project: HlsProject, record: Mapping[str, Any]) -> dict[str, Any]:
     differing = [name for name, value in known.items() if getattr(quick, name).value != value]
     return {
         "estimate_differs": differing,
-        "simulated": {
-            name: getattr(simulated, name).to_json()
-            for name in ("latency_cycles", "initiation_interval_cycles", "latency_us")
-        },
+        "simulated": simulated_figures(simulated),
     }
+
+
+def simulated_figures(simulated: Estimate) -> dict[str, Any]:
+    """Latency and interval of an estimate whose FIFOs were simulated."""
+    names = ("latency_cycles", "initiation_interval_cycles", "latency_us")
+    return {name: getattr(simulated, name).to_json() for name in names}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import StoreError
+from toolkit.exploration.narration import Say
 from toolkit.exploration.results import SweepResult, export, points_table, write_designs
 from toolkit.store import replacing, write_bytes, write_text
 
@@ -29,11 +30,11 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-def write_sweep_report(result: SweepResult, path: str | Path) -> Path:
+def write_sweep_report(result: SweepResult, path: str | Path, *, say: Say = lambda line: None) -> Path:
     """Write ``index.html``, ``points.{csv,json,parquet}``, ``figures/`` and ``designs/``; return the page.
 
     An earlier report in the folder is replaced whole; a folder with anything else is refused
-    (``StoreError``).
+    (``StoreError``). ``say`` receives what is being done, line by line.
     """
     folder = Path(path)
     foreign = sorted({item.name for item in folder.iterdir()} - OWN_FILES) if folder.is_dir() else []
@@ -41,21 +42,24 @@ def write_sweep_report(result: SweepResult, path: str | Path) -> Path:
         raise StoreError(f"a report replaces only an earlier report; {folder} also holds {', '.join(foreign[:3])}")
     try:
         with replacing(folder.resolve()) as made:
-            fill(result, made)
+            fill(result, made, say)
     except OSError as error:
         raise StoreError(f"the report cannot be written to {folder}: {error.strerror or error}") from error
     return folder / "index.html"
 
 
-def fill(result: SweepResult, folder: Path) -> None:
+def fill(result: SweepResult, folder: Path, say: Say) -> None:
     """Every file of a report."""
     from toolkit.comparison.drawing import printed, svg
     from toolkit.exploration.pictures import pictures
 
+    say(f"writing {len(result.points):,} points")
     for suffix in ("csv", "json", "parquet"):
         export(result, folder / f"points.{suffix}")
     write_designs(result, folder / "designs")
-    drawn = {name: (chart, svg(chart)) for name, chart in pictures(result).items()}
+    charts = pictures(result, say=say)
+    say(f"drawing {', '.join(charts)}")
+    drawn = {name: (chart, svg(chart)) for name, chart in charts.items()}
     for name, (_, picture) in drawn.items():
         for kind in ("svg", "png"):
             write_bytes(folder / "figures" / f"{name}.{kind}", printed(picture, kind))

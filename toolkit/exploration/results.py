@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,18 @@ import tomli_w
 
 from toolkit.config import DesignConfig, DesignFile, as_tables, merge
 from toolkit.errors import ConfigError, StoreError, nearest
-from toolkit.exploration.book import ABOUT, default_storage, open_storage, records_of, study_name, talking_to
+from toolkit.exploration.book import (
+    ABOUT,
+    default_storage,
+    open_storage,
+    records_of,
+    shown_storage,
+    study_name,
+    talking_to,
+)
 from toolkit.exploration.figures import HIGHER_IS_BETTER, Limit, cost, figure_name, pareto
 from toolkit.exploration.points import PointRecord
-from toolkit.exploration.space import Sweep, read_sweep
+from toolkit.exploration.space import Point, Sweep, read_sweep
 from toolkit.exploration.targets import with_factors
 from toolkit.store import write_bytes, write_text
 
@@ -37,6 +45,7 @@ class SweepResult:
     objectives: tuple[str, ...]
     constraints: tuple[str, ...]
     points: tuple[PointRecord, ...]
+    left: tuple[tuple[Point, str], ...] = ()  # points this run could not evaluate for reasons outside them
 
     @functools.cached_property
     def pareto(self) -> tuple[PointRecord, ...]:
@@ -47,6 +56,11 @@ class SweepResult:
     def failed(self) -> tuple[PointRecord, ...]:
         """Points that did not work out, with their errors."""
         return tuple(record for record in self.points if record.state == "failed")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether there are points and every one of them failed."""
+        return bool(self.points) and len(self.failed) == len(self.points)
 
     @property
     def disproved(self) -> tuple[PointRecord, ...]:
@@ -94,7 +108,7 @@ def row(record: PointRecord, constraints: Sequence[str], on_front: bool) -> dict
         "state": record.state,
         "pareto": on_front,
         "feasible": record.feasible(constraints),
-        **record.point.params,
+        **record.params,
         **figures,
         "proved": None if record.proof is None else record.proof.get("equal"),
         "seconds": record.seconds,
@@ -146,9 +160,8 @@ def load_sweep(
     if (source is None and len(wanted) > 1) or not wanted:
         known = ", ".join(studies) or "none yet"
         close = nearest(str(source), studies) if isinstance(source, str) else ""
-        raise StoreError(
-            f"which sweep? {f'{source} has no points yet{close}; ' if source else ''}{name} holds: {known}"
-        )
+        lacking = f"{source} has no points yet{close}; " if source else ""
+        raise StoreError(f"which sweep? {lacking}{shown_storage(name)} holds: {known}")
     return result_of(opened, name, wanted[-1], studies[wanted[-1]])
 
 
@@ -166,15 +179,23 @@ def result_of(storage: BaseStorage, name: str, study: str, about: Mapping[str, A
     import optuna
 
     with talking_to(name):
-        records = records_of(optuna.load_study(study_name=study, storage=storage))
+        records = records_of(optuna.load_study(study_name=study, storage=storage), storage)
     return SweepResult(
         name=about["name"],
         study=study,
-        storage=name,
+        storage=shown_storage(name),
         objectives=tuple(about["objectives"]),
         constraints=tuple(about["constraints"]),
-        points=tuple(records.values()),
+        points=one_per_design(records.values()),
     )
+
+
+def one_per_design(records: Iterable[PointRecord]) -> tuple[PointRecord, ...]:
+    """The first point of each design: reuse factors 7 and 8 that both build 8 are one."""
+    found: dict[str, PointRecord] = {}
+    for record in records:
+        found.setdefault(record.built, record)
+    return tuple(found.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +226,7 @@ def best(
         study: about for study, about in sweep_studies(opened, title).items() if name in (None, study, about["name"])
     }
     if not studies:
-        raise StoreError(f"{title} holds no sweep{f' named {name}' if name else ''}")
+        raise StoreError(f"{shown_storage(title)} holds no sweep{f' named {name}' if name else ''}")
     own = [text for about in studies.values() for text in about["constraints"]] if name else []
     asked = list(dict.fromkeys(["fits", *own, *constraints]))
     asked += [f"accuracy >= {min_accuracy}"] if min_accuracy is not None else []
@@ -213,7 +234,7 @@ def best(
     results = [result_of(opened, title, study, about) for study, about in studies.items()]
     candidates = [(record, result) for result in results for record in result.points if on_part(record, part)]
     if not candidates:
-        parts = sorted({record.point.design.hls.part for result in results for record in result.points})
+        parts = sorted({record.facts.get("part", "") for result in results for record in result.points} - {""})
         raise ConfigError(f"no point is for part {part}{nearest(part or '', parts)}; the store has {', '.join(parts)}")
     groups: dict[str, list[tuple[PointRecord, SweepResult]]] = {}
     for record, result in candidates:
@@ -231,7 +252,7 @@ def best(
 
 
 def on_part(record: PointRecord, part: str | None) -> bool:
-    return part is None or record.point.design.hls.part == part
+    return part is None or record.facts.get("part") == part
 
 
 def export(result: SweepResult, path: str | Path) -> Path:
@@ -343,7 +364,7 @@ def points_table(
     rows = [
         [
             str(record.number),
-            *(str(record.point.params.get(name, "")) for name in result.parameters),
+            *(str(record.params.get(name, "")) for name in result.parameters),
             *(f"{record.figures[name].value:.6g}" if name in record.figures else "" for name in figures),
             marks(record, result.constraints, record.digest in on_front),
         ]
@@ -370,7 +391,8 @@ def marks(record: PointRecord, constraints: Sequence[str], on_front: bool) -> st
     words = ["Pareto"] if on_front else []
     words += [f"not {text}" for text in missed]
     if record.proof is not None:
-        words.append({True: "csim equal", False: "csim DIFFERS", None: "csim failed"}[record.proof.get("equal")])
+        verdict = {True: "csim equal", False: "csim DIFFERS", None: "csim failed"}[record.proof.get("equal")]
+        words.append(verdict + (f" (as point {record.proof['as']})" if "as" in record.proof else ""))
     words += [f"{name} {figure.value:.6g}" for name, figure in record.simulated.items() if "latency_us" in name]
     return ", ".join(words)
 

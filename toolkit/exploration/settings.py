@@ -37,6 +37,8 @@ class SweepProofConfig(Section):
     """Prove so many of the other points, spread over the sweep."""
     images: Positive = 16
     """Images per proof, every output compared bit for bit with the emulator's."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes for all proofs of a run; default as many as they take."""
 
 
 class SweepSettings(Section):

@@ -116,13 +116,22 @@ class Branch:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One design of a sweep: the values chosen, the design file they make, and its digest."""
+    """One design of a sweep: the values chosen, the design file they make, and its digest.
+
+    ``source`` is the file, or its tables as the book holds them: of thousands of points that are read
+    back, few are looked into.
+    """
 
     params: Params
-    file: SweepDesignFile
+    source: SweepDesignFile | Tables
     digest: str
     images: int
     split: str
+
+    @functools.cached_property
+    def file(self) -> SweepDesignFile:
+        """The design file."""
+        return self.source if isinstance(self.source, SweepDesignFile) else SweepDesignFile(**self.source)
 
     @property
     def design(self) -> SweepDesign:
@@ -137,13 +146,24 @@ class Point:
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON types."""
-        file = self.file.model_dump(mode="json", exclude_defaults=True)
-        return {"params": dict(self.params), "file": file, "images": self.images, "split": self.split}
+        source = self.source
+        tables = source.model_dump(mode="json", exclude_defaults=True) if isinstance(source, Section) else source
+        return {
+            "params": dict(self.params),
+            "file": tables,
+            "digest": self.digest,
+            "images": self.images,
+            "split": self.split,
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Point:
         """Inverse of :meth:`to_json`."""
-        return make_point(content["params"], SweepDesignFile(**content["file"]), content["images"], content["split"])
+        if "digest" not in content:
+            return make_point(
+                content["params"], SweepDesignFile(**content["file"]), content["images"], content["split"]
+            )
+        return cls(content["params"], content["file"], content["digest"], content["images"], content["split"])
 
 
 @dataclass(frozen=True, eq=False)
