@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import math
 import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from toolkit.errors import ProcessError
 from toolkit.exploration.jobs import TrainingStopped
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.space import Point
@@ -43,7 +45,7 @@ def evaluate(point: Point, bar: Sequence[float]) -> PointRecord:
     log("begin", point)
     time.sleep(float(os.environ.get("CHEAP_SECONDS", "0")))
     log("end", point)
-    return PointRecord(point, "complete", figures(point), facts={"test set": "cheap"})
+    return PointRecord(point, "complete", figures(point), facts={"test set": "cheap", "part": point.design.hls.part})
 
 
 def prove(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
@@ -62,6 +64,27 @@ def disk_full(point: Point, bar: Sequence[float]) -> PointRecord:
 
 def prove_failing(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
     raise RuntimeError("no compiler")
+
+
+def prove_killed(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
+    """As when someone kills g++."""
+    raise ProcessError("return code -15: g++ -O3 firmware.cpp")
+
+
+def killed_once(point: Point, bar: Sequence[float]) -> PointRecord:
+    """The first worker is killed from outside; ``$CHEAP_KILLS`` remembers."""
+    memory = Path(os.environ["CHEAP_KILLS"])
+    if not memory.exists():
+        memory.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return evaluate(point, bar)
+
+
+def killed_at_8(point: Point, bar: Sequence[float]) -> PointRecord:
+    """Every worker that comes to 8 bits is killed from outside."""
+    if point.design.quantization.weight_bits == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return evaluate(point, bar)
 
 
 def troubled(point: Point, bar: Sequence[float]) -> PointRecord:

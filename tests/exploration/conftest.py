@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import cheap
+import servers
 
 from toolkit.exploration import SweepResult, sweep
 
@@ -41,3 +42,23 @@ def evaluations(store: Path) -> Callable[[], list[str]]:
     """Digests of the points whose evaluation began, in order."""
     log = store.parent / "log"
     return lambda: [line.split()[1] for line in log.read_text().splitlines() if line.startswith("begin")]
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a private PostgreSQL server, skipped where none is installed."""
+    with servers.postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> str:
+    """URL of an empty database."""
+    return servers.new_database(postgres_server)
+
+
+@pytest.fixture(params=["book.sqlite3", "book.journal", "postgres"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new storage of each kind."""
+    found: Any = request.getfixturevalue("postgres") if request.param == "postgres" else tmp_path / request.param
+    return str(found)

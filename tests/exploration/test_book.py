@@ -1,8 +1,9 @@
-"""The book: Optuna's storages, one transaction a point, locks, other versions of a sweep file."""
+"""The book: Optuna's storages, one transaction a point, passwords, other versions of a sweep file."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import optuna
 import pytest
 
 from toolkit.errors import ConfigError, StoreError
-from toolkit.exploration.book import Book, open_storage, opened_book
+from toolkit.exploration.book import Book, open_storage, opened_book, shown_storage, talking_to
 from toolkit.exploration.points import PointRecord, failure
 from toolkit.exploration.space import read_sweep
 
@@ -20,12 +21,6 @@ TABLES: dict[str, Any] = {
     "quantization": {"weight_bits": [2, 4, 8]},
     "hls": {"reuse_factor": [1, 2], "clock_period_ns": {"low": 5.0, "high": 10.0, "step": 5.0}},
 }
-STORAGES = ["book.sqlite3", "book.journal"]
-
-
-@pytest.fixture(params=STORAGES)
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return tmp_path / request.param
 
 
 def complete(book: Book) -> list[PointRecord]:
@@ -35,7 +30,7 @@ def complete(book: Book) -> list[PointRecord]:
 class TestStorage:
     """What every storage must do."""
 
-    def test_records_come_back_as_they_were_written(self, store: Path, storage: Path) -> None:
+    def test_records_come_back_as_they_were_written(self, store: Path, storage: str) -> None:
         with opened_book(read_sweep(TABLES), storage) as book:
             records = complete(book)
             book.add([*records[:-1], failure(records[-1].point, ValueError("no"))])
@@ -47,7 +42,7 @@ class TestStorage:
             assert found[record.digest].number == number
         assert found[records[-1].digest].error == "no"
 
-    def test_optuna_sees_a_study_like_any_other(self, store: Path, storage: Path) -> None:
+    def test_optuna_sees_a_study_like_any_other(self, store: Path, storage: str) -> None:
         with opened_book(read_sweep(TABLES), storage) as book:
             book.add(complete(book))
             study = optuna.load_study(study_name=book.study.study_name, storage=open_storage(storage))
@@ -59,7 +54,7 @@ class TestStorage:
         assert trial.constraints == {"fits": -50.0}
         assert {t.number for t in study.best_trials} <= set(range(12))
 
-    def test_two_sweeps_do_not_disturb_each_other(self, store: Path, storage: Path) -> None:
+    def test_two_sweeps_do_not_disturb_each_other(self, store: Path, storage: str) -> None:
         one, two = read_sweep(TABLES), read_sweep({**TABLES, "name": "other"})
         with opened_book(one, storage) as first, opened_book(two, storage) as second:
             records = complete(first)
@@ -69,7 +64,7 @@ class TestStorage:
             assert [record.number for record in first.records().values()] == [0, 1, 2, 3]
             assert [record.number for record in second.records().values()] == [0, 1]
 
-    def test_points_of_an_earlier_version_of_the_file_are_known(self, store: Path, storage: Path) -> None:
+    def test_points_of_an_earlier_version_of_the_file_are_known(self, store: Path, storage: str) -> None:
         with opened_book(read_sweep(TABLES), storage) as book:
             book.add(records := complete(book))
         wider = read_sweep({**TABLES, "quantization": {"weight_bits": [2, 4, 6, 8]}})
@@ -112,29 +107,43 @@ def test_a_half_written_journal_line_is_cut_off(store: Path, tmp_path: Path) -> 
         assert set(book.records()) == {record.digest for record in records}
 
 
-def hold(storage: str, ready: Any, done: Any) -> None:
-    with opened_book(read_sweep(TABLES), storage):
-        ready.set()
-        done.wait(60)
+def open_and_add(storage: str, index: int, store: str) -> None:
+    os.environ["TOOLKIT_STORE"] = store
+    with opened_book(read_sweep(TABLES), storage) as book:
+        book.add(complete(book)[2 * index : 2 * index + 2])
 
 
-def test_one_coordinator_per_sweep(store: Path, tmp_path: Path) -> None:
+def test_several_processes_may_make_the_tables_at_once(store: Path, storage: str) -> None:
     context = multiprocessing.get_context("fork")
-    ready, done = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(str(tmp_path / "b.db"), ready, done))
-    other.start()
-    try:
-        assert ready.wait(60)
-        with (
-            pytest.raises(StoreError, match=f"is being run by process {other.pid}"),
-            opened_book(read_sweep(TABLES), str(tmp_path / "b.db")),
-        ):
-            pass
-    finally:
-        done.set()
-        other.join()
-    with opened_book(read_sweep(TABLES), str(tmp_path / "b.db")):
-        pass
+    found = [context.Process(target=open_and_add, args=(storage, index, str(store))) for index in range(4)]
+    for process in found:
+        process.start()
+    for process in found:
+        process.join(60)
+    assert [process.exitcode for process in found] == [0] * 4
+    with opened_book(read_sweep(TABLES), storage) as book:
+        numbers = [record.number for record in book.records().values()]
+    assert sorted(numbers) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("storage", "shown"),
+    [
+        ("postgresql://me:pass@word@host/db", "postgresql://me:***@host/db"),
+        ("postgresql+psycopg://me:secret@host:5432/db?sslmode=require", None),
+        ("postgresql:/me:secret@host/db", None),
+        ("postgresql://host/db?user=me&password=secret", None),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
+        ("folder/book.journal", "folder/book.journal"),
+    ],
+)
+def test_a_password_is_never_shown(storage: str, shown: str | None) -> None:
+    assert "secret" not in shown_storage(storage)
+    assert shown is None or shown_storage(storage) == shown
+    with pytest.raises((StoreError, ConfigError)) as caught, talking_to(storage):
+        raise OSError(f"no way to {storage}: secret") if "secret" in storage else ConfigError("none")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ class Slots:
     def slots(self) -> int:
         return self.count
 
+    def ready(self, slot: int) -> bool:
+        return True
+
     def submit(self, slot: int, job: Any, *arguments: Any) -> Future[Any]:
         future: Future[Any] = Future()
         (points,) = arguments
@@ -48,6 +51,9 @@ class OneBunch:
 
     def finished(self, points: Sequence[Any], results: Sequence[str]) -> None:
         self.results += results
+
+    def waiting(self) -> bool:
+        return False
 
 
 @pytest.mark.parametrize(

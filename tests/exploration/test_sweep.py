@@ -102,16 +102,19 @@ def test_failures_are_records_and_may_be_tried_again(run: Run, evaluations: Eval
     assert kinds == {
         1: ("complete", None),
         2: ("failed", "RuntimeError"),
-        3: ("failed", "MemoryError"),
         4: ("failed", "ValueError"),
         7: ("failed", "SystemExit"),
         8: ("complete", None),
         9: ("pruned", "TrainingStopped"),
     }
     assert "expected ';'" in (result.failed[0].error or "")
+    ((left, reason),) = result.left
+    assert left.design.quantization.weight_bits == 3
+    assert "out of memory" in reason
     count = len(evaluations())
-    assert len(run(tables, evaluate=cheap.mended).failed) == 4
-    assert len(evaluations()) == count
+    again = run(tables, evaluate=cheap.mended)
+    assert (len(again.failed), len(again.points), again.left) == (3, 7, ())
+    assert len(evaluations()) == count + 1
     assert run(tables, evaluate=cheap.mended, retry_failed=True).failed == ()
     assert len(evaluations()) == count + 4
 
@@ -119,8 +122,10 @@ def test_failures_are_records_and_may_be_tried_again(run: Run, evaluations: Eval
 @pytest.mark.parametrize("search", ["tpe"])
 def test_a_search_survives_failures(run: Run, search: str) -> None:
     tables = {"name": "t", "quantization": {"weight_bits": [1, 2, 3, 8, 9]}, "sweep": {"search": search, "points": 5}}
-    assert len(run(tables, evaluate=cheap.troubled).failed) == 2
-    assert run(tables, evaluate=cheap.mended, retry_failed=True).failed == ()
+    troubled = run(tables, evaluate=cheap.troubled)
+    assert (len(troubled.failed), len(troubled.left)) == (1, 1)
+    mended = run(tables, evaluate=cheap.mended, retry_failed=True)
+    assert (len(mended.points), mended.failed, mended.left) == (5, (), ())
 
 
 def test_a_point_that_takes_its_worker_down_or_never_ends_fails_alone(store: Path) -> None:
@@ -134,8 +139,9 @@ def test_a_point_that_takes_its_worker_down_or_never_ends_fails_alone(store: Pat
         6: ("failed", "Timeout"),
         8: ("complete", None),
     }
-    assert "4 of 4 points" in lines[-1]
-    assert "2 failed" in lines[-1]
+    assert "4 of 4 points" in lines[-2]
+    assert "2 failed" in lines[-2]
+    assert lines[-1].startswith("2 points failed (--retry-failed tries them again): 1 x WorkerDied: its worker ended")
 
 
 def test_training_behind_the_median_is_stopped(run: Run) -> None:

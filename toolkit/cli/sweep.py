@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli.app import AsJson, app
-from toolkit.cli.output import print_json, show_figures
+from toolkit.cli.output import print_json, say, show_figures
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def sweep(
             print(exploration.export(exploration.load_sweep(subject, storage), out or Path("sweep.csv")))
         case "report":
             found = exploration.load_sweep(subject, storage)
-            print(f"report: {exploration.write_sweep_report(found, out or Path('report'), say=progress)}")
+            print(f"report: {exploration.write_sweep_report(found, out or Path('report'), say=say)}")
         case "best":
             answers = exploration.best(
                 part=part,
@@ -73,7 +73,8 @@ def sweep(
                 proof_minutes=proof_minutes,
             )
             show_sweep(found, as_json_)
-            return 1 if found.disproved or found.left or found.is_lost else 0
+            proved = all((point.proof or {}).get("equal", True) for point in found.points)
+            return 0 if proved and not found.left and not found.is_lost else 1
         case _:
             actions = ["show", "export", "report", "best"]
             raise ConfigError(f'sweep: "{what}" is not a .toml file{nearest(what, actions)}; or {", ".join(actions)}')

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from toolkit.errors import ConfigError, StoreError
 from toolkit.exploration.bulk import add_trials, changed_attributes, stored_records, study_attributes
@@ -38,6 +39,7 @@ JOURNAL_SUFFIXES = (".log", ".journal")
 SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 OPENINGS = 10  # attempts to open a database whose tables another process is making
 MADE_BY_ANOTHER = re.compile("already exists|UniqueViolation|UNIQUE constraint|duplicate key|locked")
+PASSWORDS = re.compile(r":/{1,2}[^:/@\s]*:(.*)@|pass\w*=([^&\s]+)")  # of a URL, well formed or not
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 UNKNOWN_VIOLATION = 1e12  # of a constraint on a figure that is not known; Optuna takes no infinity everywhere
 ABOUT = "toolkit"  # study attribute: what this is
@@ -108,8 +110,16 @@ def shown_storage(storage: str | Path | None = None) -> str:
     >>> shown_storage("postgresql://me:secret@db.example.org/sweeps?password=x")
     'postgresql://me:***@db.example.org/sweeps?password=***'
     """
-    text = re.sub(r"(:/{1,2}[^:/@\s]*):.*@", r"\1:***@", str(storage or default_storage()))
-    return re.sub(r"(pass\w*=)[^&\s]+", r"\1***", text)
+    text = str(storage or default_storage())
+    return without_passwords(text, text)
+
+
+def without_passwords(text: str, storage: str) -> str:
+    """What a driver says of a storage, or a storage itself, with its passwords starred out, also as they were typed."""
+    found = [match[0] or match[1] for match in PASSWORDS.findall(storage)]
+    for password in filter(None, (*found, *map(unquote, found))):
+        text = text.replace(password, "***")
+    return text
 
 
 @contextlib.contextmanager
@@ -123,22 +133,11 @@ def talking_to(storage: str) -> Iterator[None]:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             yield
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError, RuntimeError) as error:
-        reason = without_password(str(error.__cause__ or error).splitlines()[0], storage)
+        reason = without_passwords(str(error.__cause__ or error).splitlines()[0], storage)
         raise StoreError(f"the sweep's storage {shown_storage(storage)} cannot be used: {reason}") from None
     except ImportError as error:
         wanted = "pip install 'toolkit[postgres]'" if storage.startswith("postgres") else error.__cause__ or error
         raise StoreError(f"the sweep's storage {shown_storage(storage)} needs a Python package: {wanted}") from None
-
-
-def without_password(text: str, storage: str) -> str:
-    """What a driver says of a storage, should it repeat the password."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    with contextlib.suppress(ArgumentError, ValueError):
-        if password := make_url(storage).password:
-            return text.replace(str(password), "***")
-    return shown_storage(text)
 
 
 def study_name(sweep: Sweep) -> str:
@@ -236,11 +235,11 @@ class Book:
 
         found: dict[str, PointRecord] = {}
         with talking_to(self.name):
-            for summary in optuna.get_all_study_summaries(self.storage, include_best_trial=False):
-                about = summary.user_attrs.get(ABOUT, {})
-                same = about.get("name") == self.sweep.name and summary.user_attrs.get("versions") == package_versions()
-                if same and summary.study_name != self.study.study_name:
-                    study = optuna.load_study(study_name=summary.study_name, storage=self.storage)
+            for other in self.storage.get_all_studies():
+                about = other.user_attrs.get(ABOUT, {})
+                same = about.get("name") == self.sweep.name and other.user_attrs.get("versions") == package_versions()
+                if same and other.study_name != self.study.study_name:
+                    study = optuna.load_study(study_name=other.study_name, storage=self.storage)
                     found |= records_of(study, self.storage)
         return {key: record for key, record in found.items() if record.state == "complete"}
 

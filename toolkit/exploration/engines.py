@@ -76,6 +76,9 @@ class Engine(Protocol):
     def submit(self, slot: int, job: Job, *arguments: Any) -> Future[Any]:
         """Start a job in a free slot."""
 
+    def ready(self, slot: int) -> bool:
+        """Whether the worker of a slot has started, as far as is known."""
+
     def death(self, slot: int, error: BaseException) -> Death:
         """Why the job of a slot did not come back, given the error it came back with."""
 
@@ -126,6 +129,9 @@ class SameProcess:
         except Exception as error:
             future.set_exception(error)
         return future
+
+    def ready(self, slot: int) -> bool:
+        return True
 
     def death(self, slot: int, error: BaseException) -> Death:
         return Death(f"its job failed: {type(error).__name__}: {error}")
@@ -204,6 +210,9 @@ class LocalEngine:
             pool = ProcessPoolExecutor(1, spawning, initializer=prepare_worker, initargs=(self.threads,))
             self.in_use[number] = Slot(pool, spawning, pool.submit(able, functions), memory_kills())
         return self.in_use[number]
+
+    def ready(self, slot: int) -> bool:
+        return self.in_use[slot].started
 
     def death(self, slot: int, error: BaseException) -> Death:
         held = self.in_use[slot]
@@ -330,6 +339,9 @@ class DaskEngine:
     def submit(self, slot: int, job: Job, *arguments: Any) -> Future[Any]:
         future: Future[Any] = self.executor.submit(on_dask_worker, job, *arguments)
         return future
+
+    def ready(self, slot: int) -> bool:
+        return True
 
     def death(self, slot: int, error: BaseException) -> Death:
         from distributed.scheduler import KilledWorker

@@ -16,6 +16,7 @@ from toolkit.exploration.jobs import OUTSIDE
 from toolkit.exploration.space import Point
 
 POLL_S = 0.5
+START_S = 300.0  # for a worker to start, on a busy machine or a slow disk
 FALSE_STARTS = 3  # workers in a row that die before their first job, after which none is likely to live
 EXCUSES = 4  # how often a point is tried again for reasons outside it before it is left to the next run
 
@@ -49,6 +50,7 @@ class Work:
     slot: int
     points: Sequence[Point]
     begun: float
+    running: bool = False  # its worker was seen to have started; until then begun is when it was handed out
 
 
 @dataclass
@@ -166,7 +168,10 @@ class Pool:
         """Give up jobs beyond the time limit."""
         now = time.monotonic()
         for future, work in list(self.in_hand.items()):
-            if now > self.deadline or now - work.begun > self.timeout_s:
+            if not work.running and self.engine.ready(work.slot):
+                work.running, work.begun = True, now
+            limit = self.timeout_s if work.running else self.timeout_s + START_S
+            if now > self.deadline or now - work.begun > limit:
                 del self.in_hand[future]
                 future.cancel()
                 self.engine.restart(work.slot)
