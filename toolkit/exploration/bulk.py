@@ -146,7 +146,7 @@ def stored_records(study: optuna.Study, storage: BaseStorage, after: int = -1) -
         .order_by(trials.c.trial_id)
         .execution_options(yield_per=READ_AT_ONCE)
     )
-    with storage.engine.connect() as connection:  # type: ignore[attr-defined]
+    with storage.engine.connect() as connection:
         for row in connection.execute(query):
             yield row.trial_id, row.number, row.value_json
 
@@ -157,7 +157,7 @@ def study_attributes(study: optuna.Study, storage: BaseStorage, prefix: str) -> 
     if models is None:
         found = storage.get_study_user_attrs(study._study_id)
         return {key: value for key, value in found.items() if key.startswith(prefix) and value is not None}
-    with storage.engine.connect() as connection:  # type: ignore[attr-defined]
+    with storage.engine.connect() as connection:
         return read_attributes(connection, models, study._study_id, prefix)
 
 
@@ -191,7 +191,7 @@ def changed_attributes(
                 study.set_user_attr(key, value)
         return
     table = models.StudyUserAttributeModel.__table__
-    with storage.engine.begin() as connection:  # type: ignore[attr-defined]
+    with storage.engine.begin() as connection:
         lock_study(connection, models, study._study_id)
         yield read_attributes(connection, models, study._study_id, prefix), changes
         for key, value in changes.items():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 
-class OwnedLock(JournalFileOpenLock):
+class OwnedLock(JournalFileOpenLock):  # type: ignore[misc]
     """Optuna's lock file with its owner's name in it, so that nobody waits half a minute for the dead."""
 
     def acquire(self) -> bool:

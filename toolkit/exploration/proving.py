@@ -14,7 +14,7 @@ from typing import Any
 
 from toolkit.exploration.book import Book
 from toolkit.exploration.engines import Engine, Job
-from toolkit.exploration.narration import Narrator, Say, duration
+from toolkit.exploration.narration import Narrator, Say
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.pool import Pool
 from toolkit.exploration.proof import prove_job, simulate_job
@@ -22,6 +22,7 @@ from toolkit.exploration.results import front
 from toolkit.exploration.settings import SweepSettings
 from toolkit.exploration.sharing import Share
 from toolkit.exploration.space import Point
+from toolkit.plan import duration
 from toolkit.store import store_root
 
 Prove = Callable[[Point, Mapping[str, Any], int], Mapping[str, Any]]
