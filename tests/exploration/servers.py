@@ -44,7 +44,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def postgres_server() -> Iterator[str]:
     """A running server; yields the URL of its database, password included. Skips where there is none to start."""
-    pytest.importorskip("psycopg", reason="psycopg is not installed (toolkit[postgres])")
+    pytest.importorskip("psycopg", reason="psycopg is not installed (extra postgres)")
     bin_folder, user = programs(), unprivileged()
     if bin_folder is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")

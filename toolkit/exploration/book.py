@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from toolkit.errors import ConfigError, StoreError
+from toolkit.errors import ConfigError, StoreError, install
 from toolkit.exploration.bulk import add_trials, changed_attributes, stored_records, study_attributes
 from toolkit.exploration.figures import direction
 from toolkit.exploration.points import PointRecord, failure
@@ -100,7 +100,7 @@ def open_relational(url: str) -> BaseStorage:
 
 
 def driven(url: str) -> str:
-    """A PostgreSQL URL with the driver that ``toolkit[postgres]`` installs, unless it names another."""
+    """A PostgreSQL URL with the driver of the extra ``postgres``, unless it names another."""
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
 
 
@@ -136,7 +136,7 @@ def talking_to(storage: str) -> Iterator[None]:
         reason = without_passwords(str(error.__cause__ or error).splitlines()[0], storage)
         raise StoreError(f"the sweep's storage {shown_storage(storage)} cannot be used: {reason}") from None
     except ImportError as error:
-        wanted = "pip install 'toolkit[postgres]'" if storage.startswith("postgres") else error.__cause__ or error
+        wanted = install("postgres") if storage.startswith("postgres") else error.__cause__ or error
         raise StoreError(f"the sweep's storage {shown_storage(storage)} needs a Python package: {wanted}") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -59,9 +60,12 @@ def sweep(
     ``StoreError`` when store or book cannot be written; what is finished stays in the book.
     """
     wanted = read_sweep(source)
-    if evaluate is evaluate_point:
-        planning.begin(wanted, workers, say or tell)
-    with started(scheduler, workers) as engine, opened_book(wanted, storage) as book, shared(book) as share:
+    with contextlib.ExitStack() as stack:
+        engine = stack.enter_context(started(scheduler, workers))  # before the plan: told at once if it cannot be
+        if evaluate is evaluate_point:
+            planning.begin(wanted, workers, say or tell)
+        book = stack.enter_context(opened_book(wanted, storage))
+        share = stack.enter_context(shared(book))
         feed = start_feed(book, share, evaluate, retry_failed)
         narrator = Narrator(feed.progress, wanted.settings.objectives, wanted.settings.constraints, say)
         if share.others:
