@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.errors import ComparisonError, HlsError
-from toolkit.names import check_identifier
+from toolkit.errors import ComparisonError, ConfigError, HlsError
+from toolkit.names import check_identifier, shown
 
 if TYPE_CHECKING:
     import keras
@@ -28,6 +30,56 @@ Source = Literal["measured", "csim", "emulation", "csynth", "cosim", "vsynth", "
 SOURCES: tuple[str, ...] = get_args(Source)
 
 Severity = Literal["error", "warning", "note"]
+
+NUMBERS = (int, float, np.number)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number and not NaN; the common case first, since sweeps make figures by the million."""
+    return (type(value) is float or isinstance(value, NUMBERS)) and bool(value == value)
+
+
+class Record:
+    """A frozen record that checks, when it is made, that its fields are what they are declared as."""
+
+    def __post_init__(self) -> None:
+        for name, kinds, choices, spelled in declared(type(self)):  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if not (isinstance(value, kinds) or (choices and value in choices)):
+                raise ConfigError(f"{type(self).__name__}.{name} must be {spelled}, got {shown(value)}")
+
+
+@cache
+def declared(record: type) -> tuple[tuple[str, tuple[type, ...], tuple[Any, ...], str], ...]:
+    """Of each field of a record that can be checked its name, types, choices, and the declaration."""
+    found = []
+    for item in fields(record):
+        try:
+            hint = eval(str(item.type), vars(sys.modules[record.__module__]))
+        except NameError:
+            continue  # a class that is imported for type checkers only
+        kinds, choices = accepted(hint)
+        if kinds or choices:
+            found.append((item.name, kinds, choices, str(item.type)))
+    return tuple(found)
+
+
+def accepted(hint: Any) -> tuple[tuple[type, ...], tuple[Any, ...]]:
+    """Types and values that a declaration accepts, without looking into containers; nothing where all is accepted."""
+    origin = get_origin(hint)
+    if origin is Literal:
+        return (), get_args(hint)
+    if origin in (Union, UnionType):
+        parts = [accepted(part) for part in get_args(hint)]
+        if not all(kinds or choices for kinds, choices in parts):
+            return (), ()
+        return tuple(kind for kinds, _ in parts for kind in kinds), tuple(c for _, choices in parts for c in choices)
+    plain = origin or hint
+    if plain in (float, int):
+        return NUMBERS, ()
+    if plain is tuple:
+        return (tuple, list), ()
+    return ((plain,), ()) if isinstance(plain, type) else ((), ())
 
 
 @dataclass(frozen=True)
@@ -50,9 +102,16 @@ class Figure:
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
-            raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {self.source!r}")
-        if math.isnan(self.value):
-            raise ValueError("a figure must be a number, got nan")
+            raise ConfigError(f"a figure's source must be one of {', '.join(SOURCES)}, got {shown(self.source)}")
+        if not isinstance(self.unit, str):
+            raise ConfigError(f'a figure\'s unit must be text ("" for a plain number), got {shown(self.unit)}')
+        if not is_number(self.value):
+            raise ConfigError(f"a figure must be a number, got {shown(self.value)}; what is not known has no figure")
+        for end in (self.low, self.high):
+            if end is not None and not is_number(end):
+                raise ConfigError(f"a figure's interval must end at numbers, got {shown(end)}")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ConfigError(f"a figure's interval must go from low to high, got {self.low:g} to {self.high:g}")
 
     def __str__(self) -> str:
         interval = f" [{self.low:.6g}, {self.high:.6g}]" if self.low is not None and self.high is not None else ""
@@ -70,7 +129,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Record):
     """What a task is judged by: its figure's name, which way is better, its unit, what a reader is told."""
 
     name: str
@@ -92,7 +151,7 @@ ACCURACY = Metric("accuracy", "higher", "fraction", "Accuracy", "top-1 on the te
 
 
 @dataclass(frozen=True, eq=False)
-class TrainRecord:
+class TrainRecord(Record):
     """A trained Keras model: the live model, where it lies on disk and how it did on the test split."""
 
     name: str
@@ -183,7 +242,7 @@ class Graph:
 
 
 @dataclass(frozen=True, eq=False)
-class HlsProject:
+class HlsProject(Record):
     """An HLS project on disk: generated C++, test vectors, manifest, and the graph it was written from."""
 
     path: Path
@@ -195,6 +254,7 @@ class HlsProject:
     findings: tuple[Finding, ...] = ()  # what only the conversion saw; lint has them among its own
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_identifier(f"the top function of {self.path}", self.top, HlsError)
 
     @property
@@ -204,7 +264,7 @@ class HlsProject:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Record):
     """Something a user should know before synthesis: severity, layer, reason, remedy."""
 
     severity: Severity
@@ -220,7 +280,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class LayerProfile:
+class LayerProfile(Record):
     """What a layer's output did on some images: the range used against the range its type holds."""
 
     layer: str
@@ -235,7 +295,7 @@ class LayerProfile:
 
 
 @dataclass(frozen=True)
-class LayerError:
+class LayerError(Record):
     """How far a layer's values are from the model's on some images, in the values' own unit.
 
     ``sqnr_db`` is the ratio of signal to error, ``10 log10(sum x^2 / sum (x - y)^2)``; ``None`` where nothing
@@ -253,7 +313,7 @@ class LayerError:
 
 
 @dataclass(frozen=True)
-class CheckResult:
+class CheckResult(Record):
     """How a Keras model and its HLS project agree on some images, logit by logit.
 
     A quantized model is compared bit by bit. A float model (``exact`` false) has no bits to be equal to: it is
@@ -310,7 +370,7 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
-class LayerEstimate:
+class LayerEstimate(Record):
     """Estimated cycles and csynth area of one layer (or FIFO group)."""
 
     name: str
@@ -327,7 +387,7 @@ class LayerEstimate:
 
 
 @dataclass(frozen=True)
-class FifoEstimate:
+class FifoEstimate(Record):
     """Depth a stream needs so that no stage stalls, beside hls4ml's default."""
 
     name: str
@@ -340,7 +400,7 @@ class FifoEstimate:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Record):
     """Latency and resources of a whole design, each with an interval, and of its layers.
 
     ``fits`` is None where it cannot be known: a part in no device table, or layers that nobody has a
@@ -374,7 +434,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class BaselineRecord:
+class BaselineRecord(Record):
     """A float or integer engine measured (or modelled) on this model and test set."""
 
     name: str
@@ -401,7 +461,7 @@ class BaselineRecord:
 
 
 @dataclass(frozen=True, eq=False)
-class Implementation:
+class Implementation(Record):
     """One row of a comparison: one way to run the model, its figures by name, and plain facts by name.
 
     Well-known figures: ``accuracy``, ``agreement`` (with float), ``parameters``, ``macs``,

@@ -28,7 +28,7 @@ from toolkit.baselines.keras_engine import WEIGHT_BYTES, model_figures
 from toolkit.baselines.workload import Kernel, fused_names, kernels
 from toolkit.data import Dataset
 from toolkit.errors import choose
-from toolkit.records import BaselineRecord, Figure
+from toolkit.records import BaselineRecord, Figure, Source
 from toolkit.store import artifact, digest, package_versions, read_json, write_json
 
 if TYPE_CHECKING:
@@ -134,9 +134,15 @@ def energy(time_us: float, gpu: Gpu, batch: int) -> Figure:
 
 
 def judged_elsewhere(model: keras.Model, dataset: Dataset, request: Request) -> Evaluation | None:
-    """Accuracy of what the GPU would compute, measured on this CPU: Keras' logits, or the int8 QDQ graph's."""
+    """Accuracy of what the GPU would compute, from this CPU: Keras' logits, or the int8 QDQ graph's.
+
+    Measured in float32 and int8; half precision is taken to be as accurate as float32, a model.
+    """
+    source: Source = "measured"
     if request.precision != "int8":
         logits, who = request.float_logits, "Keras in float32 on this machine's CPU"
+        if request.precision != "float32":
+            source, who = "model", f"{who}, which {request.precision} is taken to equal"
     else:
         from toolkit.baselines.onnx_graph import onnx_model
         from toolkit.baselines.onnxruntime_engine import onnx_runner
@@ -149,7 +155,7 @@ def judged_elsewhere(model: keras.Model, dataset: Dataset, request: Request) -> 
     judged = evaluate_on(
         dataset,
         logits,
-        source="measured",
+        source=source,
         engine="gpu_model",
         probabilities=request.probabilities,
         float_outputs=request.float_logits,

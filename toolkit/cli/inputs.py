@@ -57,8 +57,10 @@ def read_inputs(
     import numpy as np
 
     from toolkit.data import load_dataset
-    from toolkit.errors import DataError
+    from toolkit.errors import ConfigError, DataError
 
+    if inputs and dataset:
+        raise ConfigError(f"--inputs {inputs} and --dataset {dataset} are two sets of inputs; keep one of them")
     if inputs:
         try:
             values = np.load(inputs, allow_pickle=False)

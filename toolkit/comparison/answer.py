@@ -118,8 +118,9 @@ def aside(row: Implementation, key: str) -> str:
 
 
 def amount(row: Implementation, key: str) -> str:
+    """``112 µs`` or, of what is counted, ``28,108 LUT``: no number without its unit."""
     column = BY_KEY[key]
-    return f"{column.text(row.figures[key].value)} {column.unit}".strip()
+    return f"{column.text(row.figures[key].value)} {column.unit or column.title}"
 
 
 def accuracy_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
@@ -245,6 +246,9 @@ def bounds(figure: Figure) -> tuple[float, float]:
 def fit_sentence(designs: Sequence[Implementation]) -> str | None:
     """Which designs the part cannot hold."""
     judged = [row for row in designs if "fits" in row.facts]
+    open_ = [row.name for row in designs if "fits" not in row.facts and "lut" in row.figures]
+    if open_:
+        return f"Whether {listing(open_)} fits is not known."
     bad = [row.name for row in judged if row.facts["fits"] == "no"]
     if not judged:
         return None

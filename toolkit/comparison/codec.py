@@ -12,7 +12,7 @@ from typing import Any
 
 from toolkit.baselines.evaluation import Evaluation
 from toolkit.comparison.design import DesignView, LayerView, TrainView
-from toolkit.errors import StoreError
+from toolkit.errors import StoreError, ToolkitError
 from toolkit.records import (
     BaselineRecord,
     CheckResult,
@@ -80,7 +80,7 @@ def decode(value: Any) -> Any:
     given = {key: decode(item) for key, item in value.items() if key in known}
     try:
         return kind(**{**blanks(kind, given), **given})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ToolkitError) as error:
         raise StoreError(f"a stored {kind.__name__} is malformed: {error}") from None
 
 

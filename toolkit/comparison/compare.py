@@ -14,6 +14,7 @@ from toolkit.comparison.rows import engine_of, implementation_from, is_engine, j
 from toolkit.data import Dataset
 from toolkit.errors import ComparisonError, choose
 from toolkit.hls.network import network_of
+from toolkit.names import shown
 from toolkit.network import Graph
 from toolkit.records import Array, BaselineRecord, HlsProject, Implementation, TrainRecord, same_test_set
 from toolkit.store import package_versions
@@ -92,6 +93,8 @@ def compare(
     ``ConfigError`` for a reference that is no row.
     """
     groups = grouped(records)
+    if not groups:
+        raise ComparisonError("compare needs at least one record, got none")
     if dataset is not None:
         float_model = float_model if float_model is not None else float_training(groups)
         groups = [(name, judged(parts, dataset, count, float_model)) for name, parts in groups]
@@ -111,6 +114,8 @@ def grouped(records: Iterable[Any] | Mapping[str, Sequence[Any]]) -> list[Group]
     """Records that make one row each, in the order they were given."""
     if isinstance(records, Mapping):
         return [(name, listed(parts)) for name, parts in records.items()]
+    if not isinstance(records, Iterable) or isinstance(records, str | bytes):
+        raise ComparisonError(f"compare takes a list of records, or a mapping from names to them, got {shown(records)}")
     groups: list[Group] = []
     for record in records:
         if isinstance(record, list | tuple):

@@ -142,9 +142,15 @@ class Emulator:
         return feeds
 
 
+REAL = "fiub"  # NumPy's kinds of real numbers: floats, whole numbers, truth values
+
+
 def check_input(name: str, array: Any, shape: tuple[int, ...]) -> Array:
     """One input as float32 ``[images, *shape]``."""
-    values = np.ascontiguousarray(array, np.float32)
+    given = np.asarray(array)
+    if given.dtype.kind not in REAL:
+        raise DataError(f"input {name} must be real numbers, got an array of {given.dtype}")
+    values = np.ascontiguousarray(given, np.float32)
     if values.ndim == 0 or values.shape[1:] != tuple(shape) or len(values) == 0:
         expected = ", ".join(map(str, shape))
         hint = channels_hint(values, tuple(shape))

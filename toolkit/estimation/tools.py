@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from toolkit.errors import ConfigError
 
 # Vivado HLS ended with 2020.1; Vitis HLS took over with 2020.2.
+FIRST_VERSION = {"vivado_hls": (2012, 2), "vitis_hls": (2019, 2)}
+LAST_VERSION = {"vivado_hls": (2020, 1), "vitis_hls": (2029, 9)}
 DEFAULT_VERSION = {"vivado_hls": (2020, 1), "vitis_hls": (2023, 2)}
 UNCERTAINTY = {"vivado_hls": 0.125, "vitis_hls": 0.27}  # share of the clock period each tool keeps back by default
 
@@ -45,4 +47,9 @@ def parse_tool(text: str) -> Tool:
         raise ConfigError(f'tool must look like "vitis_hls 2023.2" or "vivado_hls 2020.1", got "{text}"')
     name = match.group(1).lower() + "_hls"
     version = (int(match.group(2)), int(match.group(3))) if match.group(2) else DEFAULT_VERSION[name]
+    if not FIRST_VERSION[name] <= version <= LAST_VERSION[name]:
+        raise ConfigError(
+            f"tool: there is no {name} {version[0]}.{version[1]}; Vivado HLS went from 2012.2 to 2020.1, Vitis HLS "
+            f'began with 2019.2, got "{text}"'
+        )
     return Tool(name, version)

@@ -75,7 +75,7 @@ def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None 
         overrides = layer_overrides(config, layers, keras_model)
         layers, moved = choose_reuse_factors(config, overrides, layers)
         check_packages(layers)
-        check_precision(config, overrides, layers)
+        check_precision(config, layers)
         cpp = names.cpp_names(layers)
         model_graph = build_settled(config, overrides, layers, inputs, outputs, cpp)
         set_fifo_depths(model_graph, config, cpp)
@@ -411,16 +411,15 @@ def copy_layer(layer: LayerDict, cpp: Mapping[str, str]) -> LayerDict:
     return copied | {"name": cpp[layer["name"]], "inputs": [cpp[name] for name in layer["inputs"]]}
 
 
-def check_precision(config: HlsConfig, overrides: Mapping[str, LayerHlsConfig], layers: list[LayerDict]) -> None:
-    """Raise ``ConfigError`` for a default type that is the type of nothing."""
+def check_precision(config: HlsConfig, layers: list[LayerDict]) -> None:
+    """Raise ``ConfigError`` for a default type that quantizers leave nothing to; exceptions may."""
     if config.precision is None:
         return
-    other = config.change(precision=OTHER_PRECISION)
-    chosen = [(overrides.get(layer["name"], LayerHlsConfig()), layer) for layer in layers]
-    if all(layer_types(config, *pair) == layer_types(other, *pair) for pair in chosen):
+    other, no_exception = config.change(precision=OTHER_PRECISION), LayerHlsConfig()
+    if all(layer_types(config, no_exception, layer) == layer_types(other, no_exception, layer) for layer in layers):
         raise ConfigError(
-            f"hls.precision = {config.precision} decides nothing: every type is given by a quantizer or by hls.layers; "
-            'leave it out (a float model is converted in it with quantization = "none")'
+            f"hls.precision = {config.precision} decides nothing: every type is given by a quantizer; leave it out "
+            '(a float model is converted in it with quantization = "none")'
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import StoreError
+from toolkit.errors import ConfigError, StoreError
 from toolkit.records import ACCURACY, SCHEMA_VERSION, Figure, Metric, TrainRecord
 from toolkit.store import read_json, write_json
 from toolkit.training.folders import replacing_own
@@ -56,7 +56,7 @@ def load_record(folder: str | Path) -> TrainRecord:
             history=fields["history"],
             environment=fields["environment"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise StoreError(f"{source / 'record.json'} is not a training record: {error!r}") from error
 
 
