@@ -127,7 +127,10 @@ def open_session(path: Path, request: Request, threads: int) -> Any:
         session = onnxruntime.InferenceSession(str(path), options, providers=provider_list(path, request))
     except session_errors() as error:
         if request.provider == "cpu":
-            raise ModelError(f"onnxruntime cannot run {path.name}: {error}") from error
+            words = " ".join(str(error).split())[:300]
+            raise ModelError(
+                f"onnxruntime cannot run {path.name}: {words}; leave out what it names, or measure the keras engine"
+            ) from error
         raise ToolNotFound(
             f"provider {request.provider} of onnxruntime did not start (a CUDA or TensorRT library is missing or too "
             f"old) or cannot take the whole graph, and nothing else runs in its place: {error}"

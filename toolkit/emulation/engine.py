@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.emulation.compile import Compiled
+from toolkit.errors import HlsError
 from toolkit.process import cores
 
 Array = npt.NDArray[Any]
@@ -44,8 +47,26 @@ class Engine:
 
     def call(self, feed: Mapping[str, Array]) -> Sequence[Array]:
         """One call on some images."""
-        answer: Sequence[Array] = self.session.run(None, dict(feed))
+        with runtime_words():
+            answer: Sequence[Array] = self.session.run(None, dict(feed))
         return answer
+
+
+@contextmanager
+def runtime_words() -> Iterator[None]:
+    """Turn ONNX Runtime's exceptions, which share no class, into ``HlsError``: what failed, its words, what to do."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        words = " ".join(str(error).split())[:300]
+        node = re.search(r"[Nn]ode[ :(]*(?:[Nn]ame)?[ :'\"]*([\w./-]+)", words)
+        where = f" at {node[1]}" if node else ""
+        raise HlsError(
+            f"the emulator's network does not run in ONNX Runtime{where} (memory, or a version that lacks an "
+            f"operation): {words}; give fewer images at a time, or use csim (toolkit.build_csim)"
+        ) from error
 
 
 def images_per_call(elements: int, count: int, threads: int) -> int:
@@ -62,7 +83,8 @@ def make_engine(compiled: Compiled) -> Engine:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        compiled.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    with runtime_words():
+        session = onnxruntime.InferenceSession(
+            compiled.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
     return Engine(compiled, session, cores())

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import shutil
 import tempfile
 import threading
@@ -170,7 +171,10 @@ def compile_project(
         [compiler, *FLAGS, *include, "-I", "src", "-c", f"src/{name}", "-o", f"objects/{name}.o"] for name in wanted
     ]
     made = [[f"objects/{name}.o"] for name in wanted]
-    run_many(commands, jobs=workers, cwd=folder.path, timeout_s=timeout_s, makes=made)
+    try:
+        run_many(commands, jobs=workers, cwd=folder.path, timeout_s=timeout_s, makes=made)
+    except ProcessError as error:
+        raise ProcessError(f"{compiler_told(str(error), project, folder.path)}\n{error}") from error
     reused = [] if earlier is None else [earlier / "objects" / f"{name}.o" for name in units if name not in wanted]
     linked: list[str | Path] = [*(f"objects/{name}.o" for name in wanted), *reused]
     link = [compiler, "-shared", "-Wl,-Bsymbolic,-z,defs,-z,muldefs", *linked, "-o", LIBRARY]
@@ -178,6 +182,29 @@ def compile_project(
     with loaded(folder.path, 1):  # what cannot be loaded is not kept
         pass
     write_json(folder / "build.json", build_record(project, compiler))
+
+
+def compiler_told(output: str, project: HlsProject, sources: Path) -> str:
+    """What g++ stopped at, in words: the layer by its number in what stands there, the cause, what to do."""
+    place = re.search(r"([\w./-]+):(\d+):\d+: (?:fatal )?error: (.*)", output)
+    before = lines_before(sources / place[1], int(place[2])) if place else []
+    numbers = {layer.attributes.get("index"): layer.name for layer in project.graph.layers}
+    mentioned = [int(found[1]) for line in [*before, output] for found in re.finditer(NUMBERED, line)]
+    layer = next((numbers[number] for number in mentioned if number in numbers), None)
+    where = f"layer {layer!r}" if layer else "no layer by name"
+    what = place[3] if place else "it was ended, or ran out of memory or time"
+    return (
+        f"g++ cannot compile {project.path} ({where}): {what}; write the project again if its firmware/ was changed, "
+        "else name another strategy or io_type for the layer, or use the emulator, which needs no compiler"
+    )
+
+
+NUMBERED = re.compile(r"(?:config|layer|\b[wb])(\d+)")  # hls4ml's number of a layer in the names it gives
+
+
+def lines_before(source: Path, number: int) -> list[str]:
+    """The line a compiler names and those before it, nearest first."""
+    return source.read_text().splitlines()[number - 1 :: -1] if source.is_file() else []
 
 
 def earlier_parts(build: Path) -> int:

@@ -58,7 +58,27 @@ def load_model(path: str | Path) -> keras.Model:
             warnings.simplefilter("ignore", UserWarning)  # Keras' advice to whoever wrote the model
             return keras.saving.load_model(file, custom_objects=objects, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers raise; each is a file we cannot read
-        raise ModelError(f"{file} cannot be loaded as a Keras model: {explain(error)}") from error
+        raise ModelError(f"{file} cannot be loaded as a Keras model: {damage(file) or explain(error)}") from error
+
+
+def damage(file: Path) -> str | None:
+    """What is wrong with the bytes of a file, whatever Keras says of it, and what to do."""
+    size = f"{file.stat().st_size:,} bytes"
+    if file.suffix.lower() == ".keras":
+        if not zipfile.is_zipfile(file):
+            return f"it is no ZIP archive, as every .keras file is, or was cut short ({size}); copy it anew"
+        with zipfile.ZipFile(file) as archive:
+            broken = archive.testzip()
+        return f"{broken} in it is damaged ({size}); copy it anew" if broken else None
+    import h5py
+
+    if not h5py.is_hdf5(file):
+        return f"it is no HDF5 file ({size}); copy it anew, or give the .keras file"
+    try:
+        h5py.File(file, "r").close()
+    except OSError:
+        return f"it was cut short ({size}); copy it anew"
+    return None
 
 
 def model_file(path: str | Path) -> Path:
