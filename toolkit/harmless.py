@@ -6,9 +6,11 @@ may hold (the SVG renderer aborts the process on one), right-to-left overrides o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+BEYOND_ASCII = re.compile(r"[^ -~]")
 LONGEST_MESSAGE = 8_000  # characters; a file of a million mistakes is told by its first ones
 
 
@@ -23,20 +25,28 @@ def visible(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(char if char in keep or char.isprintable() else spelled(char) for char in text)
+
+    def spelled(match: re.Match[str]) -> str:
+        char = match[0]
+        if char in keep or char.isprintable():
+            return char
+        return " " if char.isspace() else char.encode("unicode_escape").decode()
+
+    return BEYOND_ASCII.sub(spelled, text)
 
 
-def spelled(char: str) -> str:
-    """A character that shows nothing, as Python would write it."""
-    return " " if char.isspace() else char.encode("unicode_escape").decode()
+def page(text: str) -> str:
+    """A whole HTML or SVG document: what is left of strangers' characters is visible, our own spaces stay."""
+    return visible(text, keep="\n\t\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}")
 
 
 def message(text: str) -> str:
     """An error's message: visible, its lines kept, of a length that a terminal holds."""
-    if len(text) > LONGEST_MESSAGE:
-        half = LONGEST_MESSAGE // 2
-        text = f"{text[:half]}\n  ... ({len(text) - 2 * half:,} characters left out)\n{text[-half:]}"
-    return visible(text, keep="\n")
+    if len(text) <= LONGEST_MESSAGE:
+        return visible(text, keep="\n")
+    half = LONGEST_MESSAGE // 2
+    left_out = f"\n  ... ({len(text) - 2 * half:,} characters left out)\n"
+    return f"{visible(text[:half], keep=chr(10))[:half]}{left_out}{visible(text[-half:], keep=chr(10))[-half:]}"
 
 
 def everywhere(value: Any) -> Any:
@@ -59,5 +69,6 @@ def cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    text = visible(value)
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "|", "%")) else text
+    text = visible(value, keep="\n\t")
+    runs = value.startswith(("\t", "\r")) or text.lstrip().startswith(("=", "+", "-", "@", "|", "%"))
+    return f"'{text}" if runs else text

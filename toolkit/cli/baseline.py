@@ -9,7 +9,7 @@ import typer
 
 from toolkit.cli.app import AsJson, DataDir, DataName, app
 from toolkit.cli.inputs import check_source, open_model
-from toolkit.cli.output import print_json, show_figures
+from toolkit.cli.output import print_json, show_figures, tell
 
 if TYPE_CHECKING:
     pass
@@ -62,5 +62,5 @@ def baseline(
         known = {record.metric.name: record.merit, "latency": record.latency_us, "throughput": record.throughput_hz}
         show_figures(record.name, {**known, **record.figures})
         for note in record.notes:
-            print(note)
+            tell(note)
     return 0

@@ -9,7 +9,7 @@ import typer
 
 from toolkit.cli.app import AsJson, DataDir, DataName, app
 from toolkit.cli.inputs import check_source, open_model, open_torch
-from toolkit.cli.output import print_json, say
+from toolkit.cli.output import print_json, say, tell
 from toolkit.errors import ConfigError
 from toolkit.quiet import start_tensorflow
 
@@ -91,8 +91,8 @@ def convert(
         print_json(project_summary(project))
     else:
         for note in project.notes:
-            print(note)
-        print(f"project: {project.path} (digest {project.digest}, {len(project.layers)} layers)")
+            tell(note)
+        tell(f"project: {project.path} (digest {project.digest}, {len(project.layers)} layers)")
     return 0
 
 

@@ -10,7 +10,7 @@ import typer
 
 from toolkit.cli.app import AsJson, Count, DataDir, DataName, ProjectPath, app
 from toolkit.cli.inputs import open_model, read_inputs, write_array
-from toolkit.cli.output import print_json, show_findings, show_table
+from toolkit.cli.output import print_json, show_findings, show_table, tell
 
 if TYPE_CHECKING:
     from toolkit.records import CheckResult, LayerError, LayerProfile
@@ -46,7 +46,7 @@ def csim(
         if as_json_:
             print_json(built)
         else:
-            print(f"{opened.path}: {engine} is built\nnot checked: {WITHOUT_VECTORS}")
+            tell(f"{opened.path}: {engine} is built\nnot checked: {WITHOUT_VECTORS}")
         return 0
     if x is None:
         return show_checks(check_vectors(opened, library, engine), as_json_)
@@ -126,7 +126,7 @@ def check(
         show_profile(profile)
         show_checks(checks, as_json_=False)
         for line in left_out:
-            print(f"not checked: {line}")
+            tell(f"not checked: {line}")
     return 1 if failed else 0
 
 
@@ -135,7 +135,7 @@ def show_checks(checks: Sequence[CheckResult], as_json_: bool) -> int:
     if as_json_:
         print_json(checks)
     for result in () if as_json_ else checks:
-        print(result)
+        tell(result)
         show_findings(result.findings)
         show_errors(result.errors)
     return 1 if any(result.failed for result in checks) else 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli.app import AsJson, ProjectPath, app
-from toolkit.cli.output import print_json, say, show_figures, show_table
+from toolkit.cli.output import print_json, say, show_figures, show_table, tell
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -132,5 +132,5 @@ def show_estimate(found: Estimate) -> None:
     show_figures("of the part", dict(found.utilization))
     show_figures("further figures", dict(found.figures))
     for note in found.notes:
-        print(note)
-    print({True: "fits the part", False: "does not fit the part", None: "whether it fits is unknown"}[found.fits])
+        tell(note)
+    tell({True: "fits the part", False: "does not fit the part", None: "whether it fits is unknown"}[found.fits])

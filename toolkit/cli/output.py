@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from toolkit.harmless import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,13 +22,18 @@ UNCUT = 10_000  # columns
 
 def fail(message: str, code: int) -> int:
     """Print one message to standard error and return the exit code."""
-    print(message, file=sys.stderr)
+    print(visible(message, keep="\n"), file=sys.stderr)
     return code
 
 
 def say(message: str) -> None:
     """A line of progress, on standard error so that results stay clean."""
-    print(message, file=sys.stderr, flush=True)
+    print(visible(message, keep="\n"), file=sys.stderr, flush=True)
+
+
+def tell(result: object) -> None:
+    """A result on standard output; what strangers named in it commands no terminal."""
+    print(visible(str(result), keep="\n"))
 
 
 def console() -> Console:
@@ -40,7 +47,7 @@ def print_alarm(message: str) -> None:
     """What must not be overlooked, in red where there are colours."""
     from rich.text import Text
 
-    console().print(Text(message, style="bold red"), soft_wrap=True)
+    console().print(Text(visible(message, keep="\n"), style="bold red"), soft_wrap=True)
 
 
 def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -48,9 +55,9 @@ def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(*columns, title=escape(visible(title)), title_justify="left")
     for row in rows:
-        table.add_row(*(escape("-" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(escape("-" if cell is None else visible(str(cell), keep="\n")) for cell in row))
     console().print(table)
 
 
@@ -77,7 +84,7 @@ def show_findings(findings: Sequence[Finding], design: str = "") -> None:
     for finding in findings:
         where = " ".join(filter(None, (design, finding.layer)))
         reason = f"{finding.severity}{f': {where}' if where else ''}: {finding.reason}"
-        print(f"{reason}\n    {finding.remedy} [{finding.rule}]")
+        tell(f"{reason}\n    {finding.remedy} [{finding.rule}]")
 
 
 # What fits a terminal; the report has the rest.

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.app import AsJson, app
-from toolkit.cli.output import print_json, show_table
+from toolkit.cli.output import print_json, show_table, tell
 
 
 @app.command()
@@ -28,7 +28,7 @@ def parts(
     rows = [(d.name, d.family, *(f"{d.available(name):,}" for name in RESOURCES), on_boards(d.boards)) for d in found]
     show_table("FPGA parts", ("part number begins", "family", *RESOURCES, "boards"), rows)
     for source in sorted({device.source for device in found}) if text else ():
-        print(f"from {source}")
+        tell(f"from {source}")
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.app import AsJson, app
-from toolkit.cli.output import print_json, show_comparison
+from toolkit.cli.output import print_json, show_comparison, tell
 
 Records = Annotated[
     list[Path] | None, typer.Argument(help="Folders or report.json files that run, demo or report wrote.")
@@ -44,7 +44,7 @@ def report(
     from toolkit.comparison import report_from
 
     page = report_from([*(sources or []), *(more or [])], out, title=title, reference=reference)
-    print(f"report: {page}")
+    tell(f"report: {page}")
     return 0
 
 
@@ -62,5 +62,5 @@ def diff(
     if as_json_:
         print_json(found)
     else:
-        print(found)
+        tell(found)
     return 0 if found.equal else 1

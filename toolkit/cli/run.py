@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli.app import AsJson, DataDir, app
-from toolkit.cli.output import print_alarm, print_json, say, show_comparison, show_findings
+from toolkit.cli.output import print_alarm, print_json, say, show_comparison, show_findings, tell
 from toolkit.quiet import start_tensorflow
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def carry_out(design: DesignFile, folder: Path, command: str, only_plan: bool, a
     start_tensorflow()
     if only_plan:
         found = plan_design(design, folder)
-        print_json(found) if as_json_ else print(found)
+        print_json(found) if as_json_ else tell(found)
         return 0
     from toolkit.pipeline import run_design
 
@@ -76,5 +76,5 @@ def show_run(result: RunResult, as_json_: bool) -> int:
     show_comparison(result.comparison)
     for name, findings in result.findings.items():
         show_findings(findings, name)
-    print(f"report: {result.report}")
+    tell(f"report: {result.report}")
     return 1 if result.failed else 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli.app import AsJson, app
-from toolkit.cli.output import print_json, say, show_figures
+from toolkit.cli.output import print_json, say, show_figures, tell
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def sweep(
         case "show":
             show_sweep(exploration.load_sweep(subject, storage), as_json_)
         case "export":
-            print(exploration.export(exploration.load_sweep(subject, storage), out or Path("sweep.csv")))
+            tell(exploration.export(exploration.load_sweep(subject, storage), out or Path("sweep.csv")))
         case "report":
             found = exploration.load_sweep(subject, storage)
-            print(f"report: {exploration.write_sweep_report(found, out or Path('report'), say=say)}")
+            tell(f"report: {exploration.write_sweep_report(found, out or Path('report'), say=say)}")
         case "best":
             answers = exploration.best(
                 part=part,
@@ -61,7 +61,7 @@ def sweep(
             show_best(answers, out, as_json_)
         case _ if what.endswith(".toml") and plan:
             planned = exploration.plan_sweep(exploration.read_sweep(Path(what)), workers)
-            print_json(planned) if as_json_ else print(planned)
+            print_json(planned) if as_json_ else tell(planned)
         case _ if what.endswith(".toml"):
             found = exploration.sweep(
                 Path(what),
@@ -94,12 +94,12 @@ def show_sweep(result: SweepResult, as_json_: bool) -> None:
     whole = len(result.points) <= MOST_POINTS
     shown = result.points if whole else result.pareto or result.points[:MOST_POINTS]
     counts = f"{len(result.points):,} points, {len(result.pareto)} on the front, {len(result.failed)} failed"
-    print(f"sweep {result.name}: {counts}\n{points_text(result, shown)}")
+    tell(f"sweep {result.name}: {counts}\n{points_text(result, shown)}")
     if not whole:
         which = (
             f"the front under {', '.join(result.constraints)}" if result.pareto else "no point holds all constraints"
         )
-        print(f"{which}; all points: toolkit sweep export {result.study} --out points.csv")
+        tell(f"{which}; all points: toolkit sweep export {result.study} --out points.csv")
 
 
 def show_best(answers: Sequence[Best], out: Path | None, as_json_: bool) -> None:
@@ -118,4 +118,4 @@ def show_best(answers: Sequence[Best], out: Path | None, as_json_: bool) -> None
         figures = {**answer.record.figures, **answer.record.simulated}
         show_figures(f"{answer.sweep.name}, point {answer.record.number}: {varied}", dict(figures))
     for path in paths:
-        print(f"design: {path}; toolkit run {path}")
+        tell(f"design: {path}; toolkit run {path}")

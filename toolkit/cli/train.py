@@ -9,7 +9,7 @@ import typer
 
 from toolkit.cli.app import AsJson, DataDir, DataName, app
 from toolkit.cli.inputs import check_source, open_model
-from toolkit.cli.output import print_json, show_figures
+from toolkit.cli.output import print_json, show_figures, tell
 from toolkit.quiet import start_tensorflow
 
 
@@ -80,5 +80,5 @@ def train(
         figures = {**record.figures, "seconds": record.seconds}
         pruned = {} if prune is None else {"nonzero weights": nonzero_weights(record.model)}
         show_figures(f"{record.name} on {images.name}", {**figures, **pruned})
-        print(f"model: {record.path}")
+        tell(f"model: {record.path}")
     return 0

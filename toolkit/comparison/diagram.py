@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from toolkit import harmless
 from toolkit.comparison.answer import recommended
 from toolkit.comparison.columns import BY_KEY, number
 from toolkit.comparison.compare import Comparison
@@ -207,11 +208,12 @@ def arrow(path: str) -> str:
 def drawing(body: str, width: float, height: float, label: str, key: str) -> Markup:
     """A whole SVG with an arrow head of its own, since two drawings on a page share no ids."""
     head = f'<marker id="{key}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-    return Markup(
+    drawn = (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="group" aria-label="{escape(label)}" '
         f'viewBox="-2 -2 {width + 4:g} {height + 4:g}" style="max-width: {width:g}px">'
         f'<defs>{head}<path d="M0,0L8,4L0,8z" class="head"/></marker></defs>{body.replace("#ARROW", f"#{key}")}</svg>'
     )
+    return Markup(harmless.page(drawn))
 
 
 # The look of a diagram outside the page, whose style sheet gives it colours and both themes there.

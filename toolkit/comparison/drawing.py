@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit import harmless
 from toolkit.comparison.columns import BY_KEY, interval_text
 from toolkit.comparison.compare import Comparison
 from toolkit.records import Figure, Implementation
@@ -128,14 +129,14 @@ def svg(chart: Chart) -> str:
     """The chart as SVG, drawn without a browser."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(json.dumps(chart.spec)))
+    return str(vl_convert.vegalite_to_svg(json.dumps(harmless.everywhere(chart.spec))))
 
 
 def printed(drawn: str, kind: str, scale: float = 2.0) -> bytes:
     """A drawn SVG on white as ``svg``, ``pdf`` or ``png`` bytes."""
     import vl_convert
 
-    opening, drawing = drawn.split(">", 1)
+    opening, drawing = harmless.page(drawn).split(">", 1)  # a control character aborts the process
     drawn = f'{opening}><rect x="-9" y="-9" width="110%" height="110%" style="fill: white; stroke: none"/>{drawing}'
     if kind == "svg":
         return drawn.encode()

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from toolkit import harmless
 from toolkit.comparison.answer import alarms
 from toolkit.comparison.columns import FRONTS, SOURCE_MEANING, Column
 from toolkit.comparison.compare import Comparison, flat
@@ -110,7 +111,7 @@ def ratio_text(comparison: Comparison, row: Implementation, column: Column) -> s
 
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(harmless.visible(text).split()))
 
 
 def markdown_notes(comparison: Comparison) -> list[str]:
@@ -149,15 +150,10 @@ def csv_text(comparison: Comparison) -> str:
     lines = [flat(comparison, row, fronts) for row in comparison.rows]
     keys = list(dict.fromkeys(key for line in lines for key in line))
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, keys, lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows({key: harmless(value) for key, value in line.items()} for line in lines)
+    writer = csv.writer(stream, lineterminator="\r\n")
+    writer.writerow(map(harmless.cell, keys))
+    writer.writerows([harmless.cell(line.get(key, "")) for key in keys] for line in lines)
     return stream.getvalue()
-
-
-def harmless(value: object) -> object:
-    """A cell that no spreadsheet runs."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def latex(comparison: Comparison, title: str) -> str:
@@ -226,7 +222,7 @@ def missing(comparison: Comparison) -> list[Implementation]:
 def latex_text(text: str) -> str:
     """Text that LaTeX prints as it is, in any font encoding; what has no spelling becomes ``?``."""
     letters: list[str] = []
-    for char in unicodedata.normalize("NFD", " ".join(text.split())):
+    for char in unicodedata.normalize("NFD", " ".join(harmless.visible(text).split())):
         accent = LATEX_ACCENTS.get(char)
         if accent and letters and letters[-1].isalpha():
             letters[-1] = rf"\{accent}{{{letters[-1]}}}"

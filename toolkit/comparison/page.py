@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from toolkit import harmless
 from toolkit.comparison.answer import answer
 from toolkit.comparison.charts import charts
 from toolkit.comparison.columns import FRONTS, SOURCE_MEANING, Column, interval_text
@@ -89,7 +90,7 @@ class Picture:
 def page(comparison: Comparison, title: str, drawn: Mapping[str, Drawing]) -> str:
     """The whole page as text."""
     columns = comparison.columns()
-    return (
+    text = (
         environment()
         .get_template("report.html")
         .render(
@@ -109,6 +110,7 @@ def page(comparison: Comparison, title: str, drawn: Mapping[str, Drawing]) -> st
             script=asset("report.js"),
         )
     )
+    return harmless.page(text)
 
 
 @cache

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from toolkit import harmless
 from toolkit.exploration.feeds import Progress
 from toolkit.exploration.figures import cost
 from toolkit.exploration.points import PointRecord
@@ -44,7 +45,7 @@ class Narrator:
         if self.live or self.progress.fresh != self.last:
             self.told, self.last = now, self.progress.fresh
             if self.live:
-                line = self.line()[: shutil.get_terminal_size().columns - 1]
+                line = harmless.visible(self.line())[: shutil.get_terminal_size().columns - 1]
                 print(f"{CLEAR}{line}", end="", file=sys.stderr, flush=True)
             else:
                 self.tell(self.line())
@@ -54,7 +55,7 @@ class Narrator:
         if self.say is not None:
             self.say(line)
         else:
-            print(f"{CLEAR if self.live else ''}{line}", file=sys.stderr, flush=True)
+            print(f"{CLEAR if self.live else ''}{harmless.visible(line, keep=chr(10))}", file=sys.stderr, flush=True)
 
     def line(self) -> str:
         """``37 of 100 points, 2.1 per s, 30 s left, 1 failed; best: accuracy 0.8712, latency_us 311``."""

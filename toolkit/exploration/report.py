@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit import harmless
 from toolkit.errors import StoreError
 from toolkit.exploration.narration import Say
 from toolkit.exploration.results import SweepResult, export, points_table, write_designs
@@ -74,7 +75,7 @@ def page(result: SweepResult, drawn: Sequence[tuple[Chart, str]]) -> str:
     from toolkit.comparison.page import asset
 
     sources = {figure.source for record in result.points for figure in record.figures.values()}
-    return (
+    text = (
         environment()
         .get_template("sweep.html")
         .render(
@@ -89,6 +90,7 @@ def page(result: SweepResult, drawn: Sequence[tuple[Chart, str]]) -> str:
             proofs=proofs(result),
         )
     )
+    return harmless.page(text)
 
 
 def proofs(result: SweepResult) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from toolkit import harmless
 from toolkit.config import DesignConfig, DesignFile, as_tables, merge
 from toolkit.errors import ConfigError, StoreError, nearest
 from toolkit.exploration.book import (
@@ -258,7 +259,8 @@ def export(result: SweepResult, path: str | Path) -> Path:
     target = Path(path)
     match target.suffix:
         case ".csv":
-            write_text(target, result.to_frame().to_csv(index=False))
+            frame = result.to_frame().map(harmless.cell).rename(columns=harmless.cell)
+            write_text(target, frame.to_csv(index=False))
         case ".parquet":
             write_bytes(target, result.to_frame().to_parquet(index=False))
         case ".json":
