@@ -24,7 +24,9 @@ BENCHES = ("emulator", "estimator", "gpu", "qat", "sweep")
 @app.command()
 def bench(
     what: Annotated[str, typer.Argument(help="emulator, estimator, gpu, qat or sweep.")],
-    data: Annotated[Path | None, typer.Option(help="estimator: folder of synthesis results, with layers.csv.")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="estimator: folder of synthesis results, with layers.csv; repeat.")
+    ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="estimator: judge these coefficients; with --save, start from them.")
     ] = None,
@@ -97,11 +99,11 @@ def show_emulator_bench(found: EmulatorBench) -> None:
     print(", ".join(f"{name} {text}" for name, text in found.environment.items()))
 
 
-def validated(data: Path | None, calibration: Path | None, save: Path | None, rule4ml: bool) -> Validation:
+def validated(data: list[Path] | None, calibration: Path | None, save: Path | None, rule4ml: bool) -> Validation:
     """The estimator against synthesis results; refits and saves coefficients when asked."""
     from toolkit.estimation import calibrate, load_calibration, save_calibration, validate
 
-    if data is None:
+    if not data:
         raise ConfigError("bench estimator needs synthesis results: --data DIR with layers.csv and designs.csv")
     chosen = load_calibration(calibration) if calibration else None
     if save:

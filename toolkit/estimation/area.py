@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from toolkit.estimation.cycles import (
+    RELAXED_NS,
     Clock,
     cycles_of,
     kernel_cycles,
@@ -348,14 +349,14 @@ def constant_kernel(stage: Stage, clock: Clock) -> Part:
     """Constant multipliers and adder trees, every product at once.
 
     Under Resource with RF 1 (initiation interval above 1) HLS registers the products and the
-    result, under Latency a late level of the trees and, in a design of one layer, the input.
+    result, under Latency a late level of the trees and, in a design of one layer, the input. A clock that takes the
+    whole tree in one cycle leaves no register (3 FF at 25 ns: Alezander9).
     """
     outputs = float(stage.n_out * stage.accum_bits)
-    if stage.strategy == "resource":
-        return Part(
-            "kernel_constant", arithmetic(stage, clock), {"folded_output_bits": outputs, **held_products(stage, clock)}
-        )
     depth = kernel_cycles(stage, clock).depth
+    if stage.strategy == "resource":
+        held = {"folded_output_bits": outputs, **held_products(stage, clock)} if depth else {}
+        return Part("kernel_constant", arithmetic(stage, clock), held)
     registers = {
         "input_register": held_input(stage) if stage.reuse_factor == 1 or depth == 0 else 0.0,
         "output_bits": outputs if depth else 0.0,
@@ -686,7 +687,7 @@ def pool_parts(stage: Stage, clock: Clock) -> tuple[Part, ...]:
 def activation_part(stage: Stage, clock: Clock) -> Part:
     """A comparison and a selection per element; rounding and saturation where the result type asks for them.
 
-    A streamed result is registered, except in Vivado HLS 2020, and a loop counts its pixels. An array's
+    A streamed result is registered, except in Vivado HLS 2020 and at 25 ns, and a loop counts its pixels. An array's
     operands are registered when the layer takes a cycle, its result when the layer is a process of its own.
     """
     elements = stage.in_channels if stage.stream else stage.n_in
@@ -699,7 +700,7 @@ def activation_part(stage: Stage, clock: Clock) -> Part:
         "loop": loop,
     }
     held = cycles_of(stage, clock).depth * (stage.input_bits + stage.output_bits)
-    registered = (stage.stream or stage.process) and not new_vivado(clock)
+    registered = (stage.stream or stage.process) and not new_vivado(clock) and clock.period_ns < RELAXED_NS
     ff = {
         "held_bits": 0.0 if stage.stream else float(elements * held),
         "result_bits": float(elements * stage.output_bits) if registered else 0.0,

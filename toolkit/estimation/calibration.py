@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from toolkit.errors import DataError
 from toolkit.estimation.area import Area, Part, area_of, total
 from toolkit.estimation.cycles import Clock, Cycles, cycles_of, kernel_cycles
-from toolkit.estimation.rows import Row, read_rows
+from toolkit.estimation.rows import Row, read_all
 from toolkit.estimation.stages import Stage
 from toolkit.store import digest, read_json, write_json
 
@@ -36,6 +36,8 @@ Names = npt.NDArray[np.str_]
 SHIPPED = Path(__file__).with_name("coefficients.json")
 SCHEMA = 1
 FITTED = ("lut", "ff")
+Group = Literal["network", "owner"]  # whose rows are left out together
+SEVERAL_OWNERS = 2
 CHECKED = ("latency_cycles", "interval_cycles", "dsp", "bram_18k", "lut", "ff")
 PRIOR_WEIGHT = 0.1  # a coefficient twice its prior weighs as much as one row with an error of 32 %
 ROBUST_ERROR = 0.15  # relative error from which a row's weight falls (Huber)
@@ -166,6 +168,7 @@ class Residual:
     networks: int
     exact: float
     error: float
+    owners: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -411,9 +414,11 @@ def fit(samples: Sequence[Sample], quantity: str, base: Calibration | None = Non
 
 
 class FitSession:
-    """A quantity's samples with their normal equations, so that leaving a network out costs a subtraction."""
+    """A quantity's samples and their normal equations, so that leaving a network or owner out costs a subtraction."""
 
-    def __init__(self, samples: Sequence[Sample], quantity: str, base: Calibration | None = None) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], quantity: str, base: Calibration | None = None, *, by: Group = "network"
+    ) -> None:
         self.quantity = quantity
         self.prior = prior_vector(quantity) if base is None else base_vector(base, quantity)
         self.samples = measured_samples(samples, quantity)
@@ -421,7 +426,7 @@ class FitSession:
             raise DataError(f"no row of the folder gives {quantity}; layers.csv needs that column filled")
         self.matrix, self.measured = design_matrix(self.samples, quantity)
         self.classes = sorted({tool_class(sample.clock) for sample in self.samples})
-        self.networks = np.array([sample.row.network for sample in self.samples])
+        self.groups = np.array([getattr(sample.row, by) for sample in self.samples])
         self.member = {name: np.array([tool_class(s.clock) == name for s in self.samples]) for name in self.classes}
         self.balance = source_balance(self.samples)
         self.weights_own = 1.0 / np.maximum(self.measured, SMALLEST)
@@ -457,9 +462,9 @@ class FitSession:
         classes = {name: solve(normal, over_all, scale) for name, normal in normals.items()}
         return Fit(self.quantity, {"any": over_all, **classes})
 
-    def without(self, network: str) -> Fit:
-        """The fit without one network's rows."""
-        chosen = self.networks == network
+    def without(self, group: str) -> Fit:
+        """The fit without the rows of one network or owner."""
+        chosen = self.groups == group
         if not chosen.any():
             return self.full
         touched = [name for name in self.classes if (chosen & self.member[name]).any()]
@@ -481,6 +486,7 @@ class Judged:
 
     id: str
     network: str
+    owner: str
     kind: str
     tool_class: str
     tool: str
@@ -510,15 +516,15 @@ def exact_estimate(sample: Sample, quantity: str) -> float:
     }[quantity]
 
 
-def leave_one_out(samples: Sequence[Sample], base: Calibration | None = None) -> list[Judged]:
-    """Every row estimated by coefficients fitted without its network."""
-    sessions = {quantity: FitSession(samples, quantity, base) for quantity in FITTED}
+def leave_one_out(samples: Sequence[Sample], base: Calibration | None = None, *, by: Group = "network") -> list[Judged]:
+    """Every row estimated by coefficients fitted without its network, or without anything of its owner."""
+    sessions = {quantity: FitSession(samples, quantity, base, by=by) for quantity in FITTED}
     judged: list[Judged] = []
-    by_network: dict[str, list[Sample]] = {}
+    groups: dict[str, list[Sample]] = {}
     for sample in samples:
-        by_network.setdefault(sample.row.network, []).append(sample)
-    for network, members in by_network.items():
-        fits = {quantity: session.without(network) for quantity, session in sessions.items()}
+        groups.setdefault(getattr(sample.row, by), []).append(sample)
+    for group, members in groups.items():
+        fits = {quantity: session.without(group) for quantity, session in sessions.items()}
 
         def estimator(sample: Sample, quantity: str, fits: Mapping[str, Fit] = fits) -> float:
             return fits[quantity].predict(sample) if quantity in FITTED else exact_estimate(sample, quantity)
@@ -562,6 +568,7 @@ def judged_item(sample: Sample, quantity: str, estimated: float, measured: float
     return Judged(
         id=sample.row.id,
         network=sample.row.network,
+        owner=sample.row.owner,
         kind=kind_key(sample.row.stage),
         tool_class=tool_class(sample.clock),
         tool=str(sample.row.tool),
@@ -573,13 +580,27 @@ def judged_item(sample: Sample, quantity: str, estimated: float, measured: float
     )
 
 
-def residuals_of(judged: Sequence[Judged]) -> dict[str, Residual]:
-    """Residuals by kind and class, by kind, and over everything."""
+def residuals_of(judged: Sequence[Judged], abroad: Sequence[Judged]) -> dict[str, Residual]:
+    """Residuals by kind and class, by kind, and over everything.
+
+    A class that several owners have rows of takes the errors that each has when all of his are left out
+    (``abroad``), as whoever brings a project of his own will; a class of one owner those of left-out networks.
+    """
+    found: dict[str, Residual] = {}
+    near, far = grouped(judged), grouped(abroad)
+    for key, items in sorted(near.items()):
+        several = len({item.owner for item in items}) >= SEVERAL_OWNERS
+        found[key] = residual_of(far[key], by="owner") if several else residual_of(items, by="network")
+    return found
+
+
+def grouped(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
+    """Items by every group of layers they belong to, and quantity."""
     groups: dict[str, list[Judged]] = {}
     for item in judged:
         for key in residual_keys(item.kind, item.tool_class):
             groups.setdefault(f"{key}|{item.quantity}", []).append(item)
-    return {key: residual_of(items) for key, items in sorted(groups.items())}
+    return groups
 
 
 def residual_keys(kind: str, class_name: str) -> tuple[str, ...]:
@@ -604,20 +625,21 @@ def unseen_residuals(samples: Sequence[Sample]) -> dict[str, Residual]:
     for item in judged:
         for kind in (item.kind, item.kind.split(" ")[0], "all"):
             groups.setdefault(f"{kind}|unseen|{item.quantity}", []).append(item)
-    return {key: residual_of(items) for key, items in sorted(groups.items())}
+    return {key: residual_of(items, by="owner") for key, items in sorted(groups.items())}
 
 
-def residual_of(items: Sequence[Judged]) -> Residual:
-    """Bounds of measured / estimated, and how often and how far estimates were off."""
-    networks = np.array([item.network for item in items])
-    low, high = ratio_bounds(np.array([ratio_of(item) for item in items]), networks, items[0].quantity)
+def residual_of(items: Sequence[Judged], *, by: Group) -> Residual:
+    """Bounds of measured / estimated for one more network or owner, and how often and how far estimates were off."""
+    names = np.array([getattr(item, by) for item in items])
+    low, high = ratio_bounds(np.array([ratio_of(item) for item in items]), names, items[0].quantity)
     exact = float(np.mean([round(item.estimated) == item.measured for item in items]))
     errors = [abs(item.estimated - item.measured) / max(item.measured, 1.0) for item in items if item.measured > 0]
     return Residual(
         low=float(f"{low:.4g}"),
         high=float(f"{high:.4g}"),
         rows=len(items),
-        networks=len(set(networks.tolist())),
+        networks=len({item.network for item in items}),
+        owners=len({item.owner for item in items}),
         exact=float(f"{exact:.4g}"),
         error=float(f"{np.mean(errors) if errors else 0.0:.4g}"),
     )
@@ -659,31 +681,36 @@ def interval(value: float, bounds: tuple[float, float]) -> tuple[float, float]:
     return value * low, value * high
 
 
-def inside_held_out(judged: Sequence[Judged]) -> list[bool]:
-    """Whether each measurement lies in the interval that the residuals of all other networks give its estimate."""
-    groups: dict[str, list[int]] = {}
-    for index, item in enumerate(judged):
-        for key in residual_keys(item.kind, item.tool_class):
-            groups.setdefault(f"{key}|{item.quantity}", []).append(index)
+def inside_held_out(judged: Sequence[Judged], *, by: Group = "network") -> list[bool]:
+    """Whether each measurement lies in the interval that the residuals of all other networks (or owners) give it."""
+    members = {key: np.array(found) for key, found in grouped_positions(judged).items()}
     ratios = np.array([ratio_of(item) for item in judged])
-    networks = np.array([item.network for item in judged])
-    members = {key: np.array(found) for key, found in groups.items()}
+    names = np.array([getattr(item, by) for item in judged])
     known: dict[tuple[str, str], tuple[float, float] | None] = {}
 
-    def bounds(key: str, network: str) -> tuple[float, float] | None:
-        if (key, network) not in known:
-            others = members[key][networks[members[key]] != network]
+    def bounds(key: str, name: str) -> tuple[float, float] | None:
+        if (key, name) not in known:
+            others = members[key][names[members[key]] != name]
             quantity = key.rsplit("|", 1)[1]
-            known[key, network] = ratio_bounds(ratios[others], networks[others], quantity) if others.size else None
-        return known[key, network]
+            known[key, name] = ratio_bounds(ratios[others], names[others], quantity) if others.size else None
+        return known[key, name]
 
     inside = []
     for item in judged:
         keys = (f"{key}|{item.quantity}" for key in residual_keys(item.kind, item.tool_class))
-        found = next((found for key in keys if (found := bounds(key, item.network)) is not None), UNSEEN_BOUNDS)
+        found = next((found for key in keys if (found := bounds(key, getattr(item, by))) is not None), UNSEEN_BOUNDS)
         low, high = interval(round(item.estimated), found)
         inside.append(low - 1e-9 <= item.measured <= high + 1e-9)
     return inside
+
+
+def grouped_positions(judged: Sequence[Judged]) -> dict[str, list[int]]:
+    """Positions of the items of every group of layers and quantity."""
+    groups: dict[str, list[int]] = {}
+    for index, item in enumerate(judged):
+        for key in residual_keys(item.kind, item.tool_class):
+            groups.setdefault(f"{key}|{item.quantity}", []).append(index)
+    return groups
 
 
 # Ranges and provenance ---------------------------------------------------------------------------
@@ -754,21 +781,23 @@ def describe_rows(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def calibrate(folder: Path, *, name: str = "own", base: Calibration | None = None) -> Calibration:
-    """Fit coefficients and residuals from a folder of rows.
+def calibrate(folders: Path | Sequence[Path], *, name: str = "own", base: Calibration | None = None) -> Calibration:
+    """Fit coefficients and residuals from one folder of rows or several.
 
     With ``base`` the fit starts from an earlier calibration instead of the physical costs, and what the folder
     has no rows of (tool classes, kinds of layers) is taken over from it: the way to a few rows of one's own.
     Raises ``DataError`` when the folder lacks ``layers.csv``, ``designs.csv`` or usable rows.
     """
-    samples = [sample_of(row) for row in read_rows(folder)]
+    given = [folders] if isinstance(folders, Path) else folders
+    samples = [sample_of(row) for row in read_all(given)]
     fits = [fit(samples, quantity, base) for quantity in FITTED]
     names = sorted({key for one in fits for key in one.classes})
     coefficients = {
         key: {one.quantity: one.coefficients(key if key in one.classes else "any") for one in fits} for key in names
     }
     trusted = {sample.row.id for sample in samples if trustworthy(sample)}
-    residuals = residuals_of([item for item in leave_one_out(samples, base) if item.id in trusted])
+    near, far = ([item for item in leave_one_out(samples, base, by=by) if item.id in trusted] for by in get_args(Group))
+    residuals = residuals_of(near, far)
     seen = [sample for sample in samples if sample.row.id in trusted]
     residuals |= unseen_residuals(seen)
     content = Calibration(coefficients, residuals, ranges_of(seen), provenance_of(samples), name=name)

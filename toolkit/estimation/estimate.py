@@ -545,7 +545,7 @@ def idle_share(stage: Stage, cycles: Cycles) -> float:
 
 def fifo_defaults(analysis: Analysis, setting: Setting) -> tuple[FifoEstimate, ...]:
     """FIFOs with the depths the project has, where nothing was simulated."""
-    key = ("fifos", setting.clock.tool)
+    key = ("fifos", setting.clock.tool, setting.clock.part)
     found = analysis.memory.get(key)
     if found is None:
         graph, clock = analysis.graph, setting.clock

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -84,6 +84,17 @@ class Row:
     design: str
     in_network: bool  # whether the row's top function holds further layers
     fields: Text = field(default_factory=dict)
+
+    @property
+    def owner(self) -> str:
+        """Whose project it is: ``owner`` of ``github.com/owner/repository``, else the whole source."""
+        parts = self.source.split("/")
+        return parts[1] if len(parts) == 3 else self.source
+
+
+def read_all(folders: Iterable[Path]) -> tuple[Row, ...]:
+    """The usable rows of several folders, one after the other."""
+    return tuple(row for folder in folders for row in read_rows(folder))
 
 
 def read_rows(folder: Path) -> tuple[Row, ...]:

@@ -33,7 +33,7 @@ from toolkit.estimation.calibration import (
     trustworthy,
 )
 from toolkit.estimation.dataflow import UNBOUNDED, Flow, Process, process_of, simulate
-from toolkit.estimation.rows import read_csv, read_rows
+from toolkit.estimation.rows import read_all, read_csv
 from toolkit.estimation.stages import MATRIX_KINDS
 
 
@@ -54,6 +54,7 @@ class Score:
     error: float  # mean absolute relative error over rows that measured more than 0
     worst: float
     inside: float | None = None  # share of measurements inside the interval that the other networks' residuals give
+    inside_abroad: float | None = None  # the same with everything of the owner left out, coefficients included
     target: str = ""
     met: bool | None = None
 
@@ -128,22 +129,27 @@ TARGETS: tuple[tuple[str, str, str, Callable[[Score], bool]], ...] = (
 
 
 def validate(
-    folder: Path, calibration: Calibration | None = None, *, everything: bool = False, rule4ml: bool = False
+    folders: Path | Sequence[Path],
+    calibration: Calibration | None = None,
+    *,
+    everything: bool = False,
+    rule4ml: bool = False,
 ) -> Validation:
-    """Validate on a folder of synthesis results.
+    """Validate on one folder of synthesis results or several.
 
     Without ``calibration`` every network is estimated by coefficients fitted without it; with one,
     all rows by that. Rows whose weights are unknown, of development branches, or of networks with a
     width per input (HGQ) say little about a converted model and are left out unless ``everything``.
     Raises ``DataError`` for a folder that is none, ``ToolNotFound`` for ``rule4ml`` without the package.
     """
-    rows = read_rows(folder)
-    samples = [sample_of(row) for row in rows]
+    given = [folders] if isinstance(folders, Path) else folders
+    samples = [sample_of(row) for row in read_all(given)]
     judged = leave_one_out(samples) if calibration is None else shipped_estimates(samples, calibration)
     chosen = {sample.row.id for sample in samples if everything or trustworthy(sample)}
     seen = [sample for sample in samples if sample.row.id in chosen]
     kept = [item for item in judged if item.id in chosen]
-    scores = scores_of(kept, "toolkit", inside_held_out(kept))
+    abroad = [item for item in leave_one_out(samples, by="owner") if item.id in chosen] if calibration is None else kept
+    scores = scores_of(kept, "toolkit", inside_held_out(kept), inside_held_out(abroad, by="owner"))
     scores += scores_of(judge(seen, hls4ml_estimate, CHECKED_BY_FORMULA), "hls4ml")
     if rule4ml:
         scores += scores_of(rule4ml_estimates(seen), "rule4ml")
@@ -159,8 +165,9 @@ def validate(
         if calibration is None
         else f"estimated by {calibration.label}, nothing refitted"
     )
+    designs = tuple(score for folder in given for score in design_scores(folder, samples, judged))
     order = sorted(scores, key=lambda score: (score.kind, score.quantity, score.method != "toolkit", score.method))
-    return Validation(tuple(order), design_scores(folder, samples, judged), notes, method)
+    return Validation(tuple(order), designs, notes, method)
 
 
 def missed(scores: Iterable[Score]) -> list[str]:
@@ -176,10 +183,13 @@ def missed(scores: Iterable[Score]) -> list[str]:
 # Scores ----------------------------------------------------------------------------------------
 
 
-def scores_of(judged: Sequence[Judged], method: str, inside: Sequence[bool] = ()) -> list[Score]:
+def scores_of(
+    judged: Sequence[Judged], method: str, inside: Sequence[bool] = (), abroad: Sequence[bool] = ()
+) -> list[Score]:
     """Scores by kind of layer and quantity, and over all dense, all Latency and all Resource layers.
 
-    ``inside`` says of each item whether its measurement lies in the estimate's interval.
+    ``inside`` says of each item whether its measurement lies in the estimate's interval, ``abroad`` the same of the
+    estimate made without its owner's rows.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for index, item in enumerate(judged):
@@ -188,8 +198,8 @@ def scores_of(judged: Sequence[Judged], method: str, inside: Sequence[bool] = ()
     found = []
     for (kind, _), members in sorted(groups.items()):
         score = score_of([replace(judged[index], kind=kind) for index in members], method)
-        share = float(np.mean([inside[index] for index in members])) if inside else None
-        found.append(with_target(replace(score, inside=share)))
+        near, far = (float(np.mean([held[i] for i in members])) if held else None for held in (inside, abroad))
+        found.append(with_target(replace(score, inside=near, inside_abroad=far)))
     return found
 
 
@@ -235,17 +245,17 @@ def score_header() -> str:
     """Column heads of the table."""
     return (
         f"{'kind':34} {'quantity':16} {'by':8} {'rows':>5} {'nets':>5} {'exact':>7} {'+-1':>7} "
-        f"{'error':>7} {'worst':>8} {'inside':>7}  target"
+        f"{'error':>7} {'worst':>8} {'inside':>7} {'abroad':>7}  target"
     )
 
 
 def score_line(score: Score) -> str:
     """One line of the table."""
-    inside = "" if score.inside is None else f"{score.inside:.1%}"
+    inside, abroad = ("" if share is None else f"{share:.1%}" for share in (score.inside, score.inside_abroad))
     verdict = {True: "reached", False: "NOT reached", None: ""}[score.met]
     return (
         f"{score.kind:34} {score.quantity:16} {score.method:8} {score.rows:5d} {score.networks:5d} "
-        f"{score.exact:7.1%} {score.within_one:7.1%} {score.error:7.1%} {score.worst:8.1%} {inside:>7}  "
+        f"{score.exact:7.1%} {score.within_one:7.1%} {score.error:7.1%} {score.worst:8.1%} {inside:>7} {abroad:>7}  "
         f"{score.target} {verdict}"
     ).rstrip()
 
@@ -269,7 +279,7 @@ def design_figure(score: DesignScore) -> str:
 
 
 def design_summary(scores: Sequence[DesignScore]) -> list[str]:
-    """Mean absolute errors by io type and quantity over the designs without a remark."""
+    """Absolute errors by io type and quantity over the designs without a remark."""
     groups: dict[tuple[str, str], list[DesignScore]] = {}
     for score in scores:
         if not score.remark:
@@ -281,7 +291,8 @@ def design_summary_line(io_type: str, quantity: str, scores: Sequence[DesignScor
     """One line of the summary of designs."""
     errors = [abs(score.error) for score in scores if score.error is not None]
     exact = sum(round(score.estimated) == score.measured for score in scores)
-    text = f"mean error {np.mean(errors):6.1%}, largest {max(errors):6.1%}" if errors else "nothing measured above 0"
+    found = (np.median(errors), np.mean(errors), max(errors)) if errors else None
+    text = "error median {:.1%}, mean {:.1%}, largest {:.1%}".format(*found) if found else "nothing measured above 0"
     return f"{'designs ' + io_type:34} {quantity:16} {len(scores):3d} designs, {exact:3d} exact, {text}"
 
 
