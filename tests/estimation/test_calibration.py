@@ -185,7 +185,7 @@ def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
 
 def test_a_foreign_file_is_no_calibration(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"schema": 99}')
-    with pytest.raises(DataError, match="schema 1"):
+    with pytest.raises(DataError, match="schema 2"):
         load_calibration(tmp_path / "x.json")
 
 

@@ -12,6 +12,7 @@ What ships is ``coefficients.json``; :func:`calibrate` refits it from a folder o
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,16 +29,16 @@ from toolkit.estimation.area import Area, Part, area_of, total
 from toolkit.estimation.cycles import Clock, Cycles, cycles_of, kernel_cycles
 from toolkit.estimation.rows import Row, read_all
 from toolkit.estimation.stages import Stage
-from toolkit.store import digest, read_json, write_json
+from toolkit.store import digest, read_json, write_text
 
 Floats = npt.NDArray[np.float64]
 Names = npt.NDArray[np.str_]
 
 SHIPPED = Path(__file__).with_name("coefficients.json")
-SCHEMA = 1
+SCHEMA = 2
 FITTED = ("lut", "ff")
 Group = Literal["network", "owner"]  # whose rows are left out together
-SEVERAL_OWNERS = 2
+LARGEST_SHARE = 0.75  # of a class' rows that one owner may have for it to count as several owners'
 CHECKED = ("latency_cycles", "interval_cycles", "dsp", "bram_18k", "lut", "ff")
 PRIOR_WEIGHT = 0.1  # a coefficient twice its prior weighs as much as one row with an error of 32 %
 ROBUST_ERROR = 0.15  # relative error from which a row's weight falls (Huber)
@@ -589,7 +590,8 @@ def residuals_of(judged: Sequence[Judged], abroad: Sequence[Judged]) -> dict[str
     found: dict[str, Residual] = {}
     near, far = grouped(judged), grouped(abroad)
     for key, items in sorted(near.items()):
-        several = len({item.owner for item in items}) >= SEVERAL_OWNERS
+        largest = max(Counter(item.owner for item in items).values())
+        several = largest <= LARGEST_SHARE * len(items)
         found[key] = residual_of(far[key], by="owner") if several else residual_of(items, by="network")
     return found
 
@@ -827,15 +829,25 @@ def calibration_json(calibration: Calibration) -> dict[str, Any]:
         "name": calibration.name,
         "digest": calibration.digest,
         "coefficients": calibration.coefficients,
-        "residuals": {key: vars(residual) for key, residual in calibration.residuals.items()},
+        "residual_fields": list(Residual.__dataclass_fields__),
+        "residuals": {key: list(vars(residual).values()) for key, residual in calibration.residuals.items()},
         "ranges": calibration.ranges,
         "provenance": calibration.provenance,
     }
 
 
 def save_calibration(calibration: Calibration, path: Path) -> None:
-    """Write a calibration as JSON."""
-    write_json(path, calibration_json(calibration))
+    """Write a calibration as JSON, an entry a line so that versions of it can be compared."""
+    tables = {key: entries(value) for key, value in sorted(calibration_json(calibration).items())}
+    write_text(path, "{\n" + ",\n".join(f'"{key}": {text}' for key, text in tables.items()) + "\n}\n")
+
+
+def entries(value: Any) -> str:
+    """JSON of a table, one line for each of its entries."""
+    if not isinstance(value, Mapping):
+        return json.dumps(value)
+    lines = (f"{json.dumps(key)}: {json.dumps(item, sort_keys=True)}" for key, item in sorted(value.items()))
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 @lru_cache(maxsize=8)
@@ -846,7 +858,10 @@ def load_calibration(path: Path = SHIPPED) -> Calibration:
         raise DataError(f"{path} is not a calibration of schema {SCHEMA}; write one with the calibrate command")
     return Calibration(
         coefficients=content["coefficients"],
-        residuals={key: Residual(**fields) for key, fields in content["residuals"].items()},
+        residuals={
+            key: Residual(**dict(zip(content["residual_fields"], values, strict=True)))
+            for key, values in content["residuals"].items()
+        },
         ranges={
             key: {name: (float(low), float(high)) for name, (low, high) in ranges.items()}
             for key, ranges in content["ranges"].items()
