@@ -6,6 +6,11 @@ A refactoring must not change any of it. Run by hand, before and after::
     python tests/network/unchanged.py capture GRAPHS before.json
     python tests/network/unchanged.py rows FOLDER before_rows.json    # a calibration folder's rows
     python tests/network/unchanged.py compare before.json after.json
+
+``golden/`` holds four of the random networks with their inputs, and what the code said of them before the
+typed network existed; ``test_unchanged.py`` compares. What changes on purpose is written anew by::
+
+    python tests/network/unchanged.py golden
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +144,41 @@ def prepare(folder: Path, bundles: int) -> None:
             keep(folder, f"random_{seed:03d}", bundle.model, bundle.config, bundle.images)
 
 
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def golden_networks() -> Iterator[tuple[str, Any, Any, list[Any]]]:
+    """Name, network, configuration and inputs of the stored ones."""
+    from toolkit.config import HlsConfig
+    from toolkit.network.storage import load
+
+    for path in sorted(item for item in GOLDEN.iterdir() if item.is_dir()):
+        config = HlsConfig.model_validate_json((path / "config.json").read_text())
+        with np.load(path / "inputs.npz") as arrays:
+            inputs = [arrays[f"x{index}"] for index in range(len(arrays.files))]
+        yield path.name, load(path), config, inputs
+
+
+def kept(graph: Any, config: Any, inputs: list[Any]) -> dict[str, Any]:
+    """What a golden holds: bits of every layer, and everything that the models of cycles and area are told.
+
+    Not their figures, which every refined model changes on purpose.
+    """
+    from toolkit.estimation.stages import stages_of
+
+    facts = {stage.name: stage_facts(stage) for stage in stages_of(graph, config)}
+    return {"bits": facts_of(graph, config, inputs)["bits"], "stages": facts}
+
+
+def stage_facts(value: Any) -> Any:
+    """A stage, or what it holds, as JSON types; arrays as digests."""
+    if isinstance(value, np.ndarray):
+        return digest(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: stage_facts(getattr(value, item.name)) for item in fields(value)}
+    return list(value) if isinstance(value, tuple) else value.item() if isinstance(value, np.generic) else value
+
+
 def differences(before: Any, after: Any, where: str = "") -> Iterator[str]:
     """Where two captures differ."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
@@ -163,6 +204,9 @@ def main(command: str, *arguments: str) -> int:
             target.write_text(json.dumps(found))
         case "rows", folder, target:
             target.write_text(json.dumps(row_facts(folder)))
+        case ("golden",):
+            found = {name: kept(*given) for name, *given in golden_networks()}
+            (GOLDEN / "expected.json").write_text(json.dumps(found, indent=0) + "\n")
         case "compare", one, two:
             found = list(differences(*(json.loads(path.read_text()) for path in (one, two))))
             print("\n".join([*found[:SHOWN], f"{len(found)} differences"]))
