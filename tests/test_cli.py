@@ -16,7 +16,7 @@ from toolkit.errors import StoreError
 
 COMMANDS = [
     *("doctor", "demo", "run", "train", "convert", "csim", "check", "estimate", "synth", "baseline", "compare"),
-    *("report", "sweep", "diff", "bench", "parts"),
+    *("report", "sweep", "diff", "bench", "parts", "show"),
 ]
 
 
