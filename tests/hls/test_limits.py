@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import pytest
+from qkeras import QActivation, quantized_bits, quantized_relu
 
 from tests.hls.small_models import K
 from toolkit.config import HlsConfig
@@ -86,6 +87,52 @@ IGNORED = {
 def test_settings_that_hls4ml_passes_over(layer, reason: str) -> None:
     with pytest.raises(UnsupportedLayer, match=rf"layer 'odd': .*{reason}"):
         convert(chain(layer()), FLOAT)
+
+
+def activated(quantizer: object, *, integer: int = 2) -> keras.Model:
+    """A quantizer of a range of values, and an activation behind it."""
+    first = QActivation(quantized_bits(8, integer, alpha=1), name="first")
+    return chain(first, QActivation(quantizer, name="odd"), shape=(6,))
+
+
+@pytest.mark.parametrize("io_type", ["io_stream", "io_parallel"])
+def test_ends_of_quantized_relus_that_hls4ml_does_not_have(io_type: str) -> None:
+    config = HlsConfig(io_type=io_type)
+    bounded = quantized_relu(8, 2, relu_upper_bound=1.5, is_quantized_clip=False)
+    with pytest.raises(UnsupportedLayer, match=r"'odd'.*relu_upper_bound=1.5"):
+        convert(activated(bounded), config)
+    convert(activated(quantized_relu(8, 2, relu_upper_bound=1.5)), config)  # without effect in QKeras
+    leaky = quantized_relu(6, 1, negative_slope=0.25)
+    with pytest.raises(UnsupportedLayer, match=r"'odd'.*clips at -0.5.*reaches -4"):
+        convert(activated(leaky), config)
+    convert(activated(leaky, integer=1), config)
+
+
+def test_selu_in_a_stream_needs_a_type_that_holds_its_scale() -> None:
+    model = chain(K.Activation("selu", name="odd"), shape=(6,))
+    with pytest.raises(UnsupportedLayer, match=r"'odd'.*2 integer bits"):
+        convert(model, HlsConfig(precision="ap_fixed<12,1>", io_type="io_stream"))
+    convert(model, HlsConfig(precision="ap_fixed<12,1>", io_type="io_parallel"))
+    convert(model, HlsConfig(precision="ap_fixed<12,2>", io_type="io_stream"))
+
+
+def merged(*shapes: tuple[int, ...], layer: object = K.Add) -> keras.Model:
+    tensors = [keras.Input(shape) for shape in shapes]
+    return keras.Model(tensors, layer(name="odd")(tensors))  # type: ignore[operator]
+
+
+def test_merges_hls4ml_does_not_compute() -> None:
+    parallel = FLOAT.change(io_type="io_parallel")
+    with pytest.raises(UnsupportedLayer, match=r"'odd'.*different shapes .*\(2, 3\) and \(2, 1\)"):
+        convert(merged((2, 3), (2, 1)), parallel)
+    with pytest.raises(UnsupportedLayer, match=r"'odd'.*two tensors, got 3"):
+        convert(merged((3,), (3,), (3,)), parallel)
+    start = keras.Input((4,))
+    with pytest.raises(UnsupportedLayer, match="Add on tensors"):
+        convert(keras.Model(start, K.Dense(4)(start) + start), parallel)
+    inner = keras.Sequential([keras.Input((4,)), K.Dense(3)], name="odd")
+    with pytest.raises(UnsupportedLayer, match=r"'odd'.*a model inside a model"):
+        convert(keras.Model(start, inner(start)), parallel)
 
 
 def test_every_layer_is_named_at_once() -> None:

@@ -24,7 +24,7 @@ from toolkit.hls import names, reuse, softmax
 from toolkit.hls.asked import not_taken
 from toolkit.hls.conversion import Conversion, keras_reference
 from toolkit.hls.graph import check_fifo_names, fifo_depth, graph_digest, read_graph, spell
-from toolkit.hls.limits import check_config, check_layers, check_packages, check_settings
+from toolkit.hls.limits import check_config, check_layers, check_packages, check_settings, check_values
 from toolkit.hls.model_graphs import convert_model_graph, is_model_graph
 from toolkit.hls.onnx_models import convert_onnx, is_onnx
 from toolkit.hls.settle import PLACEHOLDER, Pending, pending_types, settle_types
@@ -81,9 +81,11 @@ def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None 
         set_fifo_depths(model_graph, config, cpp)
         graph = complete_graph(names.with_own_names(read_graph(model_graph), cpp), layers)
         names.check_ports(graph)
+        check_values(layers, graph, config.io_type)
     untaken = [f"hls.layers.{finding.layer}: {finding.reason}" for finding in not_taken(config, graph)]
-    notes = (*untaken, *moved, *names.naming_notes(cpp))
     findings = tuple(weights_outside(model_graph, cpp))
+    outside = [f"{finding.layer}: {finding.reason}; {finding.remedy}" for finding in findings]
+    notes = (*untaken, *moved, *names.naming_notes(cpp), *outside)
     return Conversion(model_graph, graph, keras_reference(keras_model), log.getvalue(), notes, findings=findings)
 
 

@@ -1,8 +1,9 @@
 """What hls4ml 1.3.0 computes as something else than Keras does, or writes as C++ that csim cannot run.
 
-Every rule is refused by name before anything is written. Three places are looked at: the configuration,
-settings of Keras layers that hls4ml's converter passes over, and hls4ml layers whose C++ is wrong
-(``nnet_utils``; each rule names the header). Reuse factors have rules of their own, in :mod:`toolkit.hls.reuse`.
+Every rule is refused by name before anything is written. Four places are looked at: the configuration,
+settings of Keras layers that hls4ml's converter passes over, hls4ml layers whose C++ is wrong
+(``nnet_utils``; each rule names the header), and activations that are wrong for values their input's
+type has. Reuse factors have rules of their own, in :mod:`toolkit.hls.reuse`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 from toolkit.config import HlsConfig
 from toolkit.devices import boards, plain
 from toolkit.errors import ConfigError, ToolNotFound, UnsupportedLayer, nearest
+from toolkit.precision import Precision
+from toolkit.records import Graph
 
 LayerDict = Mapping[str, Any]
 Sizes = tuple[int, ...]  # per spatial axis
@@ -25,6 +28,9 @@ FASTEST_CLOCK_NS = 1.0  # AMD's fastest block RAM and DSP clocks stay below 900 
 # Functions of one value that nnet_activation.h has; nnet_activation_stream.h lacks those with a ceiling.
 FUNCTIONS = ("linear", "relu", "sigmoid", "tanh", "softplus", "softsign", "selu", "binary_tanh", "ternary_tanh")
 PARALLEL_FUNCTIONS = (*FUNCTIONS, "relu1", "relu6")
+
+MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
+SELU_SCALE = 1.0507009873554805  # a constant of the input's type in nnet_activation_stream.h
 
 SIDES = ("top", "bottom", "left", "right")
 
@@ -51,7 +57,12 @@ def check_packages(layers: Sequence[LayerDict]) -> None:
 
 def check_settings(model: Any) -> None:
     """Raise ``UnsupportedLayer`` naming every Keras layer with a setting that hls4ml passes over."""
-    raise_found((layer.name, ignored_setting(layer)) for layer in model.layers)
+    layers = {id(layer) for layer in model.layers}
+    bare = [operation for operation in getattr(model, "operations", ()) if id(operation) not in layers]
+    found = [
+        (item.name, f"{type(item).__name__} on tensors (x + y, x * 2) is no layer; use a Keras layer") for item in bare
+    ]
+    raise_found([*found, *((layer.name, ignored_setting(layer)) for layer in model.layers)])
 
 
 def check_layers(layers: Sequence[LayerDict], io_type: str) -> None:
@@ -69,6 +80,7 @@ def check_layers(layers: Sequence[LayerDict], io_type: str) -> None:
             window = sizes_of(layer, "filt"), sizes_of(layer, "stride")
             found.append((layer["name"], wrong_window(*window, multiplier, stream)))
     found += [(layer["name"], unknown_function(layer, stream)) for layer in layers]
+    found += [(layer["name"], wrong_shapes(layer, stream)) for layer in layers if layer["class_name"] == "Merge"]
     found += [(layer["name"], wrong_axis(layer, stream)) for layer in layers if layer["class_name"] == "Softmax"]
     found += [(layer["name"], wrong_order(layer, stream)) for layer in layers if layer["class_name"] == "Transpose"]
     raise_found([*found, *mixed_depthwise(layers)])
@@ -91,7 +103,17 @@ def ignored_setting(layer: Any) -> str | None:
         return f"groups must be 1, got {layer.groups}"
     if getattr(layer, "keepdims", False):
         return "keepdims must be false; a Reshape after it gives the same shape"
+    if getattr(layer, "go_backwards", False):
+        return "go_backwards must be false; reverse the steps of the input instead"
+    if hasattr(layer, "layers"):
+        return "a model inside a model is not taken; build one model of its layers"
     match kind:
+        case "GRU" if not layer.reset_after:
+            return "reset_after must be true, got false; hls4ml computes the other form"
+        case "Dot" if layer.normalize:
+            return "normalize must be false; hls4ml computes the plain product"
+        case _ if kind in MERGES and len(as_tuple(layer.input)) != 2:
+            return f"hls4ml takes two tensors, got {len(as_tuple(layer.input))}; do it in pairs"
         case "BatchNormalization" if layer.axis not in (-1, len(layer.input.shape) - 1):
             return f"axis must be the last, got {layer.axis}"
         case "ReLU" if layer.max_value not in (None, float("inf")):
@@ -146,6 +168,47 @@ def wrong_window(kernel: Sizes, strides: Sizes, multiplier: int | None, stream: 
             f"with strides {strides}; use io_parallel, or a kernel of more rows"
         )
     return None
+
+
+def wrong_shapes(layer: LayerDict, stream: bool) -> str | None:
+    """Merges of arrays of two sizes: ``nnet_merge.h`` reads both by one index."""
+    shapes = [tuple(shape) for shape in layer.get("input_shape", ())]
+    if stream or len(set(shapes)) < 2:
+        return None
+    return f"merging different shapes is computed wrongly in io_parallel, got {' and '.join(map(str, shapes))}"
+
+
+def check_values(layers: Sequence[LayerDict], graph: Graph, io_type: str) -> None:
+    """Raise ``UnsupportedLayer`` naming every activation that is wrong for values its input can have."""
+    known = {layer.name: layer for layer in graph.layers}
+    found = []
+    for layer in layers:
+        built = known.get(layer["name"])
+        if built is not None and built.inputs:
+            data = Precision.parse(graph.tensors[built.inputs[0]].precision)
+            found += [(layer["name"], wrong_slope(layer, data)), (layer["name"], wrong_selu(layer, data, io_type))]
+    raise_found(found)
+
+
+def wrong_slope(layer: LayerDict, data: Precision) -> str | None:
+    """``quantized_relu`` with a negative slope clips at ``-slope * 2**integer``; a type ends at ``-2**integer``."""
+    if layer["class_name"] != "LeakyReLU" or "activation_type" not in layer:
+        return None
+    lowest = -(2.0 ** (layer["activation_type"].precision.integer_bits - 1))
+    if data.minimum >= lowest:
+        return None
+    slope = layer["activ_param"]
+    return (
+        f"quantized_relu with a negative slope clips at {slope * lowest:g}, hls4ml's does not, and its input {data} "
+        f"reaches {data.minimum:g}; quantize its input to {lowest:g} and above, or give it more integer bits"
+    )
+
+
+def wrong_selu(layer: LayerDict, data: Precision, io_type: str) -> str | None:
+    """``selu`` in a stream multiplies by 1.05 in the input's type."""
+    if layer.get("activation") != "selu" or io_type != "io_stream" or data.maximum >= SELU_SCALE:
+        return None
+    return f"selu in io_stream needs an input type that holds {SELU_SCALE:.4g}, got {data}; give it 2 integer bits"
 
 
 def wrong_axis(layer: LayerDict, stream: bool) -> str | None:

@@ -66,6 +66,9 @@ def quantizer_precision(quantizer: Any, layer: str) -> Precision:
         case "quantized_relu":
             require(not quantizer.use_sigmoid, layer, quantizer, "use_sigmoid")
             signed = quantizer.negative_slope != 0
+            bound = quantizer.relu_upper_bound
+            clips = bool(bound) and not quantizer.is_quantized_clip and bound < 2.0 ** int(quantizer.integer)
+            require(not clips, layer, quantizer, f"relu_upper_bound={bound}")
             return Precision(bits, int(quantizer.integer) + signed, signed, Rounding.RND_CONV, Overflow.SAT)
         case "quantized_tanh":
             require(not quantizer.use_real_tanh, layer, quantizer, "use_real_tanh")
