@@ -191,7 +191,10 @@ class TrainConfig(Section):
     learning_rate: Annotated[Number, Field(gt=0)] = 1e-3
     """Adam's step size."""
     seed: Natural = 0
-    """Seeds initial weights' shuffling, dropout and augmentation."""
+    """Seeds shuffling, dropout and augmentation, each with generators of its own."""
+    threads: Positive | None = None
+    """Threads TensorFlow computes with, in the whole process; they decide the last bits of its sums. Default: a core
+    each; in the workers of a sweep 1, whatever machine they run on."""
     early_stopping_epochs: Positive | None = None
     """Stop after so many epochs without a better validation accuracy."""
     jit_compile: Flag = False

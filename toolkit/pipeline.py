@@ -29,11 +29,11 @@ from toolkit.data import Dataset, load_dataset
 from toolkit.emulation import emulate, prove
 from toolkit.estimation import estimate
 from toolkit.hls import build_csim, check, lint, write_project
-from toolkit.plan import Plan, baselines_of, distinct_labels, opened_model, plan_design, start_of, training_key
+from toolkit.plan import Plan, baselines_of, distinct_labels, opened_model, plan_design, start_of
 from toolkit.records import BaselineRecord, CheckResult, Finding, HlsProject, TrainRecord
 from toolkit.store import artifact, store_root
 from toolkit.training import compact, load_record, save_record, train
-from toolkit.training.train import OnEpoch
+from toolkit.training.train import OnEpoch, training_key
 from toolkit.zoo import is_quantized
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def merit_text(record: TrainRecord) -> str:
 
 def first_model(design: DesignFile, dataset: Dataset) -> TrainRecord:
     """The model a run starts from, float or quantized already, trained once per model, dataset and configuration."""
-    start, name, origin = opened_model(design.model, dataset)
-    return trained_once(start, dataset, design.train, name, [origin])
+    start, name = opened_model(design.model, dataset)
+    return trained_once(start, dataset, design.train, name)
 
 
 def trained_once(
@@ -124,11 +124,10 @@ def trained_once(
     dataset: Dataset,
     config: TrainConfig,
     name: str,
-    origin: list[Any],
     on_epoch: OnEpoch | None = None,
 ) -> TrainRecord:
     """Train, or load what the same model, dataset and configuration gave before; resumes after a kill."""
-    key = training_key(origin, dataset, config)
+    key = training_key(start, dataset, config)
     with artifact("trained", key) as folder:
         if not folder.complete:
             resumable = config.change(checkpoint=store_root() / "checkpoints" / key)
@@ -213,8 +212,7 @@ def design_model(
     if config.teacher == "float":
         config = config.change(teacher=trained.model)
     start = start_of(design, trained.model, dataset)
-    origin = [trained.digest, design.quantization, config.teacher is not None]
-    record = trained_once(start, dataset, config, design.label, origin, on_epoch)
+    record = trained_once(start, dataset, config, design.label, on_epoch)
     return replace(record, model=compact(record.model))
 
 

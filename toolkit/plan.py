@@ -40,7 +40,7 @@ from toolkit.hls.network import network_of
 from toolkit.hls.project import check_target
 from toolkit.process import cores, require_tool
 from toolkit.records import Estimate, Figure
-from toolkit.store import digest, package_versions, store_root
+from toolkit.store import digest, store_root
 
 if TYPE_CHECKING:
     import keras
@@ -136,16 +136,19 @@ def plan_design(design: DesignFile, folder: str | Path | None = None) -> Plan:
     nothing written. ``folder`` is where a run will write. Raises what the run would raise later: ``ConfigError``,
     ``DataError``, ``ModelError``, ``HlsError``, ``StoreError`` or ``ToolNotFound``.
     """
+    from toolkit.training.threads import use_threads
     from toolkit.training.train import require_fit, require_labels
 
     check_design(design, folder)
+    for training in trainings(design):
+        use_threads(training.threads)  # before anything makes TensorFlow begin
     dataset = load_dataset(design.dataset, task=design.task)
-    model, name, origin = opened_model(design.model, dataset)
+    model, name = opened_model(design.model, dataset)
     dataset = require_fit(model, dataset)
     require_labels(dataset, design.train)
     check_schedules(design)
     pace = Pace(model, dataset)
-    first = first_step(design, dataset, pace, name, origin)
+    first = first_step(design, dataset, pace, name)
     steps = [first, *(baseline_step(baseline, pace, dataset) for baseline in baselines_of(design, model))]
     notes: list[str] = []
     starts: dict[str, keras.Model] = {}
@@ -268,13 +271,11 @@ def distinct_labels(designs: tuple[DesignConfig, ...]) -> tuple[DesignConfig, ..
 # The untrained network ---------------------------------------------------------------------------
 
 
-def opened_model(config: ModelConfig, dataset: Dataset) -> tuple[keras.Model, str, Any]:
-    """The model a run starts from, its row's name, and what decides its weights."""
+def opened_model(config: ModelConfig, dataset: Dataset) -> tuple[keras.Model, str]:
+    """The model a run starts from, and its row's name."""
     from toolkit.zoo import build_model, load_model
 
-    if config.path is None:
-        return build_model(config.name, dataset), config.label, config.name
-    return load_model(config.path), config.label, config.content()
+    return build_model(config.name, dataset) if config.path is None else load_model(config.path), config.label
 
 
 def start_of(design: DesignConfig, model: keras.Model, calibration: Any) -> keras.Model:
@@ -313,20 +314,18 @@ def baselines_of(design: DesignFile, model: keras.Model) -> tuple[BaselineConfig
     return ()
 
 
-def training_key(origin: list[Any], dataset: Dataset, config: TrainConfig) -> str:
-    """Digest of what decides a training: model, dataset, configuration, versions."""
-    settings = config.model_dump(mode="json", exclude={"teacher", "progress", "checkpoint"})
-    return digest(origin, dataset.digest, settings, package_versions())
-
-
 def check_schedules(design: DesignFile) -> None:
     """Raise for a pruning schedule longer than its training."""
     from toolkit.training.pruning import check_schedule
 
-    trainings = [design.train, *(wanted.qat for wanted in design.designs)]
-    for config in trainings:
-        if config is not None and config.prune is not None and config.epochs:
+    for config in trainings(design):
+        if config.prune is not None and config.epochs:
             check_schedule(config.prune, config.epochs)
+
+
+def trainings(design: DesignFile) -> list[TrainConfig]:
+    """Every training of a design file."""
+    return [config for config in (design.train, *(wanted.qat for wanted in design.designs)) if config is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -397,9 +396,11 @@ class Pace:
 NO_TIME = Figure(0.0, "s", "model", 0.0, 0.0)
 
 
-def first_step(design: DesignFile, dataset: Dataset, pace: Pace, name: str, origin: Any) -> Step:
+def first_step(design: DesignFile, dataset: Dataset, pace: Pace, name: str) -> Step:
     """Training of the given model, unless the store has it."""
-    key = training_key([origin], dataset, design.train)
+    from toolkit.training.train import training_key
+
+    key = training_key(pace.model, dataset, design.train)
     work = counted(design.train.epochs, "epoch") if design.train.epochs else "evaluated as it is"
     stored = (store_root() / "trained" / key).is_dir()
     return Step(name, work, NO_TIME if stored else pace.training(design.train, quantized=False))

@@ -115,7 +115,7 @@ def test_a_damaged_artifact_is_set_aside_and_made_again(
     assert {name: (folder / name).read_bytes() for name in CONTENT} == CONTENT
     notes = [path.read_text() for path in (tmp_path / "damaged").rglob(f"*{NOTE}")]
     assert len(notes) == 1 and "kind/key was set aside" in notes[0]
-    assert "toolkit: kind/key in the store was damaged" in capfd.readouterr().err
+    assert "toolkit: kind/key was damaged" in capfd.readouterr().err
     assert sorted(item.name for item in (tmp_path / "kind").iterdir()) == ["key"]
     made(tmp_path)
     assert len(list((tmp_path / "damaged").iterdir())) == 1, "what was healed is whole"

@@ -14,16 +14,17 @@ from toolkit.data import Dataset, load_dataset
 from toolkit.errors import ConfigError
 from toolkit.training import fold, nonzero_weights, quantize, sparsity_of, train
 from toolkit.training.pruning import prunable, prune, sparsity_at
-from toolkit.zoo import seeded
+from toolkit.zoo import draw_weights
 
 
 def small_model() -> keras.Model:
-    with seeded(1):
-        image = keras.Input((8, 8, 1), name="image")
-        x = layers.Conv2D(8, 3, name="conv", bias_initializer="ones")(image)
-        x = layers.BatchNormalization(name="norm")(x)
-        x = layers.Flatten(name="flatten")(layers.ReLU(name="relu")(x))
-        return keras.Model(image, layers.Dense(4, name="logits")(x), name="small")
+    image = keras.Input((8, 8, 1), name="image")
+    x = layers.Conv2D(8, 3, name="conv", bias_initializer="ones")(image)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Flatten(name="flatten")(layers.ReLU(name="relu")(x))
+    model = keras.Model(image, layers.Dense(4, name="logits")(x), name="small")
+    draw_weights(model, 1)
+    return model
 
 
 def pruned(**settings: Any) -> keras.Model:

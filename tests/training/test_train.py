@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from toolkit.data import Dataset, load_dataset
 from toolkit.errors import ConfigError, DataError, ModelError, StoreError
 from toolkit.records import TrainRecord
 from toolkit.training import load_record, measure, predict, quantize, train
-from toolkit.training.losses import distillation_loss
-from toolkit.zoo import seeded
+from toolkit.training.losses import beside_teacher, distillation_loss
+from toolkit.zoo import draw_weights
 
 pytestmark = pytest.mark.train
 
@@ -33,12 +34,13 @@ def model() -> keras.Model:
 
 
 def small_model(*, softmax: bool = False, dropout: float = 0.1) -> keras.Model:
-    with seeded(1):
-        image = keras.Input((8, 8, 1), name="image")
-        x = layers.Conv2D(4, 3, activation="relu", name="conv")(image)
-        x = layers.Dropout(dropout, name="dropout")(layers.Flatten(name="flatten")(x))
-        x = layers.Dense(4, activation="softmax" if softmax else None, name="logits")(x)
-        return keras.Model(image, x, name="small")
+    image = keras.Input((8, 8, 1), name="image")
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(image)
+    x = layers.Dropout(dropout, name="dropout")(layers.Flatten(name="flatten")(x))
+    x = layers.Dense(4, activation="softmax" if softmax else None, name="logits")(x)
+    model = keras.Model(image, x, name="small")
+    draw_weights(model, 1)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,20 @@ def test_a_killed_training_resumes_to_the_same_weights(
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize("name", ["state.json", "state.npz", ".sealed.json"])
+def test_a_damaged_checkpoint_is_set_aside(
+    name: str, model: keras.Model, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(epochs=2, checkpoint=tmp_path / "state")
+    with monkeypatch.context() as patch:
+        kill_after(1, patch)
+        with pytest.raises(Killed):
+            train(model, dataset, settings)
+    os.truncate(tmp_path / "state" / name, 10)
+    assert same_weights(train(model, dataset, settings).model, train(model, dataset, config(epochs=2)).model)
+    assert [item.name for item in tmp_path.iterdir()] == ["damaged"]
+
+
 def test_a_checkpoint_of_another_training_is_refused(
     model: keras.Model, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +158,12 @@ def test_early_stopping(model: keras.Model, dataset: Dataset) -> None:
     record = train(model, dataset, config(epochs=40, early_stopping_epochs=2, learning_rate=0.03))
     done = record.history["val_accuracy"]
     assert len(done) < 40 and max(done[:-2]) == max(done)
+
+
+def test_a_teacher_answers_without_dropout(dataset: Dataset) -> None:
+    student, teacher = small_model(), small_model(dropout=0.9)
+    both = beside_teacher(student, teacher)(dataset.inputs("test"), training=True)
+    np.testing.assert_array_equal(both[:, 4:], predict(teacher, dataset.x_test))
 
 
 def test_a_model_that_ends_in_softmax_trains_from_probabilities(dataset: Dataset) -> None:

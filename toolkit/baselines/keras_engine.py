@@ -11,7 +11,7 @@ from toolkit.baselines import timing
 from toolkit.baselines.engines import Request, Runner, engine, measured
 from toolkit.baselines.workload import kernels
 from toolkit.data import Dataset
-from toolkit.errors import ConfigError, ToolNotFound
+from toolkit.errors import ToolNotFound
 from toolkit.records import Array, BaselineRecord, Figure
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def keras_runner(model: keras.Model, request: Request, prepare: Callable[[keras.
     """The model prepared on one device; raises ``ToolNotFound`` when TensorFlow sees no GPU and one was asked for."""
     import tensorflow as tf
 
+    from toolkit.training.threads import use_threads
+
     device = tensorflow_device(request.provider)
     use_threads(request.threads)
     with tf.device(device):
@@ -89,22 +91,6 @@ def keras_runner(model: keras.Model, request: Request, prepare: Callable[[keras.
         notes=("weights are kept in float32 and cast in each run",) if request.precision != "float32" else (),
         gpu=request.provider == "gpu",
     )
-
-
-def use_threads(wanted: int | None) -> None:
-    """Set TensorFlow's threads; raises ``ConfigError`` once it has begun with another number, which it keeps."""
-    import tensorflow as tf
-
-    threading = tf.config.threading
-    if wanted is None or threading.get_intra_op_parallelism_threads() == wanted:
-        return
-    try:
-        threading.set_intra_op_parallelism_threads(wanted)
-    except RuntimeError:
-        raise ConfigError(
-            f"threads of keras are fixed when TensorFlow first runs, got {wanted} after that; start Python under "
-            "taskset -c with as many cores, or call tf.config.threading.set_intra_op_parallelism_threads first"
-        ) from None
 
 
 def tensorflow_device(provider: str) -> str:

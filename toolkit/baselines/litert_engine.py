@@ -16,7 +16,7 @@ from toolkit.baselines.workload import count_macs
 from toolkit.data import Dataset
 from toolkit.errors import ModelError
 from toolkit.records import Array, BaselineRecord, Figure
-from toolkit.store import artifact, digest, package_versions
+from toolkit.store import artifact, digest, float_arithmetic, package_versions
 
 if TYPE_CHECKING:
     import keras
@@ -33,7 +33,7 @@ def measure_litert(model: keras.Model, dataset: Dataset, request: Request) -> Ba
 
 def flatbuffer(model: keras.Model, dataset: Dataset, precision: str) -> bytes:
     """The converted model; cached by weights, architecture and precision."""
-    calibration = dataset.digest if precision == "int8" else None
+    calibration = [dataset.digest, float_arithmetic()] if precision == "int8" else None
     key = digest(model.to_json(), model.get_weights(), precision, calibration, package_versions())
     with artifact("litert", key) as folder:
         if not folder.complete:

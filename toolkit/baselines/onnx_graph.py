@@ -12,7 +12,7 @@ from toolkit.data import Dataset
 from toolkit.errors import ModelError
 from toolkit.quiet import silenced
 from toolkit.records import Array
-from toolkit.store import artifact, digest, package_versions
+from toolkit.store import artifact, digest, float_arithmetic, package_versions
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +24,7 @@ CALIBRATION_BATCH = 32
 
 def onnx_model(model: keras.Model, dataset: Dataset, precision: str) -> Path:
     """The model as ONNX in ``float32``, ``float16`` or ``int8``; cached by weights, architecture and precision."""
-    calibration = dataset.digest if precision == "int8" else None
+    calibration = [dataset.digest, float_arithmetic()] if precision == "int8" else None
     key = digest(model.to_json(), model.get_weights(), precision, calibration, package_versions())
     with artifact("onnx", key) as folder:
         if not folder.complete:

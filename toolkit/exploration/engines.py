@@ -35,10 +35,12 @@ THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
     "TOOLKIT_THREADS",
 )
+# The threads of TensorFlow decide the last bits of a training; with one, models are the same however many
+# workers share a machine, and on a scheduler; [train] threads asks for more.
+TRAINING_THREADS = 1
 DEATH_TIMEOUT_S = 10.0  # until a process that broke its pool has an exit code
 UNGUARDED = 87  # exit code of a worker that was about to run the whole script again
 SENT = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # from outside; a crash has other signals
@@ -300,6 +302,7 @@ def limit_threads(threads: int) -> None:
     """Hold the numerical libraries of this process to so many threads; to be called before they are imported."""
     for name in THREAD_VARIABLES:
         os.environ[name] = str(threads)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(TRAINING_THREADS)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 

@@ -26,7 +26,7 @@ from toolkit.exploration.points import PointRecord
 from toolkit.exploration.settings import SweepHlsConfig
 from toolkit.exploration.space import Point
 from toolkit.records import Estimate, Figure, Graph, TrainRecord
-from toolkit.store import artifact, digest, package_versions, read_json, write_json
+from toolkit.store import artifact, digest, float_arithmetic, package_versions, read_json, write_json
 
 if TYPE_CHECKING:
     import keras
@@ -110,8 +110,8 @@ def origin_of(point: Point, dataset: Dataset) -> str:
     """Digest of what decides the float model."""
     file = point.file
     content = file.model.content()
-    settings = [file.model.model_dump_json(), file.train.model_dump_json(exclude={"progress", "checkpoint"})]
-    return digest("float", dataset.digest, content, settings, versions())
+    settings = [file.model.model_dump_json(), file.train.model_dump_json(exclude={"progress", "checkpoint", "threads"})]
+    return digest("float", dataset.digest, content, settings, versions(), float_arithmetic(file.train.threads))
 
 
 def converted(point: Point, dataset: Dataset, bar: Sequence[float]) -> tuple[Graph, Mapping[str, Any]]:
@@ -149,7 +149,9 @@ def convert_into(
     start_tensorflow()
     from toolkit.hls.convert import convert
     from toolkit.hls.graph import save_graph
+    from toolkit.training.threads import use_threads
 
+    use_threads(point.file.train.threads)
     trained = float_of(origin, point, dataset)
     model, history = quantized(point, trained, dataset, bar)
     save_graph(convert(model, config).graph, folder.path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from toolkit import harmless
-from toolkit.config import DesignConfig, DesignFile, as_tables, merge
+from toolkit.config import DesignConfig, DesignFile, TrainConfig, as_tables, merge
 from toolkit.errors import ConfigError, StoreError, nearest
 from toolkit.exploration.book import (
     ABOUT,
@@ -23,6 +23,7 @@ from toolkit.exploration.book import (
     study_name,
     talking_to,
 )
+from toolkit.exploration.engines import TRAINING_THREADS
 from toolkit.exploration.figures import HIGHER_IS_BETTER, Limit, cost, figure_name, pareto
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.space import Point, Sweep, read_sweep
@@ -292,8 +293,19 @@ def design_of(record: PointRecord, name: str) -> DesignFile:
     hls = design.hls.plain().change(fifo_depths=dict(record.fifo_depths))
     if record.reuse_factors and (design.hls.target_ii or design.hls.target_dsp):
         hls = with_factors(hls, record.reuse_factors)
-    plain = DesignConfig(name=name, quantization=design.quantization, qat=design.qat, hls=hls, proof=design.proof)
-    return DesignFile(**{**dict(file), "name": name, "designs": (plain,)})
+    plain = DesignConfig(
+        name=name,
+        quantization=design.quantization,
+        qat=design.qat and as_trained(design.qat),
+        hls=hls,
+        proof=design.proof,
+    )
+    return DesignFile(**{**dict(file), "name": name, "train": as_trained(file.train), "designs": (plain,)})
+
+
+def as_trained(config: TrainConfig) -> TrainConfig:
+    """A training with the threads that a sweep's workers have, so that a run of the design finds the same model."""
+    return config.change(threads=config.threads or TRAINING_THREADS)
 
 
 def design_toml(record: PointRecord, name: str) -> str:

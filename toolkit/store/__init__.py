@@ -1,6 +1,7 @@
 """The artifact store: what names an artifact, how it is written, checked, reused and healed, and its upkeep."""
 
 from toolkit.store.artifacts import (
+    MANIFEST,
     Artifact,
     artifact,
     damage,
@@ -10,14 +11,16 @@ from toolkit.store.artifacts import (
     store_at,
     store_root,
 )
-from toolkit.store.digests import digest, package_versions
+from toolkit.store.digests import digest, float_arithmetic, package_versions
 from toolkit.store.files import read_json, replacing, tell, write_bytes, write_json, write_text, writing
 
 __all__ = [
+    "MANIFEST",
     "Artifact",
     "artifact",
     "damage",
     "digest",
+    "float_arithmetic",
     "opened",
     "package_versions",
     "read_json",

@@ -188,11 +188,11 @@ def stamp_of(path: Path) -> tuple[int, int, int]:
 
 
 def set_aside(path: Path, root: Path, why: str) -> Path:
-    """Move what is damaged out of the way, into a folder with a note; returns the folder."""
+    """Move what is damaged out of the way, into a folder below ``root`` with a note, and say so; returns the folder."""
     moment = time.strftime("%Y%m%d-%H%M%S")
     (root / DAMAGED).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{path.parent.name}-{path.name}-{moment}-", dir=root / DAMAGED))
     path.rename(folder / path.name)
     (folder / NOTE).write_text(f"{path} was set aside on {time.ctime()}: {why}\n")
-    tell(f"{path.parent.name}/{path.name} in the store was damaged ({why}); set aside in {folder}, made again")
+    tell(f"{path.parent.name}/{path.name} was damaged ({why}); set aside in {folder}, made again")
     return folder

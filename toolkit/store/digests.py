@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -17,6 +20,9 @@ from pydantic import BaseModel
 
 # Packages whose version can change bits or figures; part of every record's environment.
 RECORDED_PACKAGES = ("tensorflow", "keras", "qkeras-v3", "hls4ml", "numpy", "onnxruntime")
+
+VECTOR_FLAGS = ("sse4", "avx", "fma", "amx", "asimd", "sve")
+ARITHMETIC_SWITCHES = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")
 
 
 def digest(*parts: Any) -> str:
@@ -59,6 +65,43 @@ def plain(value: Any) -> str:
     if isinstance(value, Path | Enum | np.generic):
         return str(value)
     raise TypeError(f"a digest must not depend on a {type(value).__name__}: {value!r}")
+
+
+def float_arithmetic(threads: int | None = None) -> dict[str, Any]:
+    """What, beside versions, decides the last bits of TensorFlow's sums: processor, threads, GPUs.
+
+    ``threads`` are those it will be given; without, those it has or would take.
+    """
+    switches = {name: os.environ[name] for name in ARITHMETIC_SWITCHES if name in os.environ}
+    return {**processor(), "threads": threads or tensorflow_threads(), "gpus": visible_gpus(), **switches}
+
+
+def tensorflow_threads() -> int:
+    """Threads within one operation: what TensorFlow was given, else its variable, else a core each."""
+    tensorflow = sys.modules.get("tensorflow")
+    given = tensorflow.config.threading.get_intra_op_parallelism_threads() if hasattr(tensorflow, "config") else 0
+    return given or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or len(os.sched_getaffinity(0))
+
+
+@cache
+def processor() -> dict[str, Any]:
+    """Name, caches and vector instructions of the first processor, which choose kernels and their blocking."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return {"processor": platform.processor() or platform.machine()}
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = (facts.get("flags") or facts.get("Features", "")).split()
+    vectors = sorted(flag for flag in flags if flag.startswith(VECTOR_FLAGS))
+    return {"processor": facts.get("model name", platform.machine()), "cache": facts.get("cache size"), "has": vectors}
+
+
+def visible_gpus() -> list[str]:
+    """Names of the NVIDIA GPUs of this machine, as the driver tells them, unless they are hidden from CUDA."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return []
+    told = [path.read_text() for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
+    return [line.partition(":")[2].strip() for text in told for line in text.splitlines() if line.startswith("Model:")]
 
 
 @cache

@@ -1,9 +1,8 @@
-"""The state of an interrupted training: every variable, written whole or not at all, read without unpickling."""
+"""The state of an interrupted training: every variable, sealed, whole or not at all, never unpickled."""
 
 from __future__ import annotations
 
 import shutil
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,10 @@ import numpy as np
 
 from toolkit.errors import StoreError
 from toolkit.records import Array
-from toolkit.store import read_json, write_json
+from toolkit.store import MANIFEST, damage, read_json, seal, set_aside, write_json
 from toolkit.training.folders import replacing_own, require_own
 
-STATE_FIELDS, STATE_ARRAYS = FILES = ("state.json", "state.npz")
+STATE_FIELDS, STATE_ARRAYS, _ = FILES = ("state.json", "state.npz", MANIFEST)
 
 
 @dataclass
@@ -39,16 +38,20 @@ def save_state(folder: Path, key: str, state: State, variables: Sequence[Any]) -
         counts = {"variables": len(variables), "best_weights": len(state.best_weights)}
         fields = {"key": key, "epoch": state.epoch, "history": state.history, "counts": counts}
         write_json(made / STATE_FIELDS, {**fields, "best_epoch": state.best_epoch, "best_score": state.best_score})
+        seal(made)
 
 
 def load_state(folder: Path, key: str, variables: Sequence[Any]) -> State:
-    """Read a checkpoint into ``variables``; a fresh state when there is none.
+    """Read a checkpoint into ``variables``; a fresh state when there is none, or a damaged one, which is set aside.
 
-    Raises ``StoreError`` when it belongs to another training (model, data or settings) or is damaged,
-    and when the folder holds files of something else.
+    Raises ``StoreError`` when it belongs to another training (model, data or settings), and when the
+    folder holds files of something else.
     """
     require_own(folder, FILES)
-    if not (folder / STATE_FIELDS).is_file():
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return State()
+    if (why := damage(folder)) is not None:
+        set_aside(folder, folder.parent, why)
         return State()
     fields = read_json(folder / STATE_FIELDS)
     if fields.get("key") != key or fields["counts"]["variables"] != len(variables):
@@ -56,13 +59,10 @@ def load_state(folder: Path, key: str, variables: Sequence[Any]) -> State:
             f"checkpoint {folder} is of another training (other model, data or settings); "
             "remove it or name another folder"
         )
-    try:
-        with np.load(folder / STATE_ARRAYS, allow_pickle=False) as arrays:
-            for index, variable in enumerate(variables):
-                variable.assign(arrays[f"variable_{index}"])
-            best = [arrays[f"best_{index}"] for index in range(fields["counts"]["best_weights"])]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise StoreError(f"checkpoint {folder} is damaged ({error}); remove it to start again") from error
+    with np.load(folder / STATE_ARRAYS, allow_pickle=False) as arrays:
+        for index, variable in enumerate(variables):
+            variable.assign(arrays[f"variable_{index}"])
+        best = [arrays[f"best_{index}"] for index in range(fields["counts"]["best_weights"])]
     return State(fields["epoch"], fields["history"], fields["best_epoch"], tuple(fields["best_score"]), best)
 
 

@@ -130,17 +130,27 @@ def student_accuracy(width: int, end: str) -> Loss:
     return accuracy
 
 
-def beside_teacher(student: keras.Model, teacher: keras.Model, *, logits: bool) -> keras.Model:
-    """One model whose outputs are the student's and, behind them, those of a frozen copy of the teacher.
+class Teacher(keras.layers.Layer):  # type: ignore[misc]
+    """What a frozen copy of a model puts out when nobody trains it: without dropout or noise, flat.
 
-    ``logits`` turns a teacher's probabilities of classes back into logits.
+    ``logits`` turns its probabilities of classes back into logits. A layer of its own, since Keras would
+    have a model within a model train along.
     """
-    frozen = keras.models.clone_model(teacher)
-    frozen.set_weights(teacher.get_weights())
-    frozen.name = f"teacher_{teacher.name}"  # teacher and student are often the same model, quantized
-    frozen.trainable = False
+
+    def __init__(self, model: keras.Model, logits: bool) -> None:
+        super().__init__(name=f"teacher_{model.name}", trainable=False)  # student and teacher often share a name
+        self.model = keras.models.clone_model(model)
+        self.model.set_weights(model.get_weights())
+        self.model.trainable = False
+        self.probabilities = logits and ends_in_softmax(model)
+
+    def call(self, image: Any) -> Any:
+        return as_logits(self.model(image, training=False), self.probabilities)
+
+
+def beside_teacher(student: keras.Model, teacher: keras.Model, *, logits: bool) -> keras.Model:
+    """One model whose outputs are the student's and, behind them, the teacher's."""
     image = keras.Input(student.inputs[0].shape[1:], name="image_for_both")
     outputs = keras.layers.Flatten(name="student_outputs", dtype="float32")(student(image))
-    taught = as_logits(frozen(image, training=False), logits and ends_in_softmax(teacher))
-    taught = keras.layers.Flatten(name="teacher_outputs", dtype="float32")(taught)
+    taught = keras.layers.Flatten(name="teacher_outputs", dtype="float32")(Teacher(teacher, logits)(image))
     return keras.Model(image, keras.layers.Concatenate(name="student_and_teacher", dtype="float32")([outputs, taught]))

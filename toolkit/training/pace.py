@@ -11,20 +11,18 @@ from toolkit.config import TrainConfig
 from toolkit.data import Dataset
 from toolkit.training.batches import training_batches
 from toolkit.training.train import compiled, copy_of
-from toolkit.zoo.seeds import seeded
 
 STEPS, ROUNDS = 6, 3
 
 
 def step_seconds(model: keras.Model, dataset: Dataset, config: TrainConfig) -> float:
     """Seconds of one training step on a copy of a model, without its teacher: the fastest of a few rounds."""
-    with seeded(config.seed):
-        student = copy_of(model, config.mixed_precision)
-        fitted = compiled(student, dataset, config.change(teacher=None))
-        batches = training_batches(dataset, config, 0).take(STEPS).cache()
-        steps = sum(1 for _ in batches)
-        fitted.fit(batches.take(1), shuffle=False, verbose=0)  # traces
-        return min(timed(fitted, batches) for _ in range(ROUNDS)) / max(steps, 1)
+    student = copy_of(model, config.mixed_precision, config.seed)
+    fitted = compiled(student, dataset, config.change(teacher=None))
+    batches = training_batches(dataset, config, 0).take(STEPS).cache()
+    steps = sum(1 for _ in batches)
+    fitted.fit(batches.take(1), shuffle=False, verbose=0)  # traces
+    return min(timed(fitted, batches) for _ in range(ROUNDS)) / max(steps, 1)
 
 
 def timed(model: keras.Model, batches: tf.data.Dataset) -> float:

@@ -18,7 +18,7 @@ from toolkit.data import Dataset
 from toolkit.data.judging import figures_of, judged
 from toolkit.errors import ConfigError, DataError, ModelError
 from toolkit.records import Array, Figure, Metric, TrainRecord
-from toolkit.store import digest, package_versions
+from toolkit.store import digest, float_arithmetic, package_versions
 from toolkit.training.batches import split_batches, training_batches
 from toolkit.training.checkpoint import State, load_state, remove_state, save_state
 from toolkit.training.folders import require_own
@@ -43,8 +43,9 @@ from toolkit.training.pruning import (
     update_masks,
 )
 from toolkit.training.saving import FILES, save_record
+from toolkit.training.threads import repeatable, use_threads
 from toolkit.zoo.quantizers import is_quantized
-from toolkit.zoo.seeds import seeded
+from toolkit.zoo.seeds import seeded_copy
 
 EVALUATION_BATCH = 256
 
@@ -65,10 +66,10 @@ def train(
 
     Adam on the task's loss; the weights kept are those of the epoch with the best figure of merit on the
     validation split.
-    The same seed gives the same weights on a CPU. With ``config.checkpoint`` a killed training
-    continues where it was and ends with the same weights. ``folder`` saves the record. ``on_epoch`` is
-    called with the history after each epoch; what it raises ends the training. With no epochs, pruning
-    (if asked for) is done at once.
+    The same seed gives the same weights, bit for bit, with as many threads on the same kind of processor.
+    With ``config.checkpoint`` a killed training continues where it was and ends with the same weights.
+    ``folder`` saves the record. ``on_epoch`` is called with the history after each epoch; what it raises
+    ends the training. With no epochs, pruning (if asked for) is done at once.
 
     Raises ``DataError`` when the data do not fit the model, ``ModelError`` when the loss is not finite,
     ``ConfigError`` for a pruning schedule longer than the training, ``StoreError`` when ``folder`` holds other files.
@@ -82,19 +83,22 @@ def train(
     if folder is not None:
         require_own(Path(folder), FILES)  # before hours of work, not after them
     begun = time.perf_counter()
-    with seeded(config.seed):
-        student = copy_of(model, config.mixed_precision)
-        key = training_key(student, dataset, config)
+    use_threads(config.threads)
+    key = training_key(model, dataset, config)
+    student = copy_of(model, config.mixed_precision, config.seed)
+    with repeatable():
         if config.epochs:
             history = fit(student, dataset, config, key, name or model.name, on_epoch)
         else:
             history = prune_at_once(student, config)
-        trained = copy_of(student, "float32") if config.mixed_precision != "float32" else student
+        trained = copy_of(model, "float32")
+        trained.set_weights(student.get_weights())
+        figures = measure(trained, dataset)
     record = TrainRecord(
         name=name or model.name,
         model=trained,
         path=None,
-        figures=measure(trained, dataset),
+        figures=figures,
         metric=dataset.metric,
         scale=tuple(scale.to_json() for scale in dataset.scalings()),
         history=history,
@@ -138,27 +142,33 @@ def require_float(model: keras.Model, config: TrainConfig) -> None:
         )
 
 
-def copy_of(model: keras.Model, policy: str) -> keras.Model:
-    """A model with layers and weights of its own, computing in ``policy``; the outputs stay float32."""
+def copy_of(model: keras.Model, policy: str, seed: int | None = None) -> keras.Model:
+    """A model with layers and weights of its own, computing in ``policy``; the outputs stay float32.
+
+    With a ``seed``, dropout and whatever else is random draws from generators of its own.
+    """
     last = {tensor._keras_history.operation.name for tensor in model.outputs}
 
-    def clone(layer: keras.Layer) -> keras.Layer:
-        config = layer.get_config()
-        if not isinstance(layer, keras.Model) and "dtype" in config:
-            config["dtype"] = "float32" if layer.name in last else policy
-        return type(layer).from_config(config)
+    def recast(layer: keras.Layer, config: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(layer, keras.Model) or "dtype" not in config:
+            return config
+        return {**config, "dtype": "float32" if layer.name in last else policy}
 
-    copied = keras.models.clone_model(model, clone_function=clone)
+    def clone(layer: keras.Layer) -> keras.Layer:
+        return type(layer).from_config(recast(layer, layer.get_config()))
+
+    copied = keras.models.clone_model(model, clone_function=clone) if seed is None else seeded_copy(model, seed, recast)
     copied.set_weights(model.get_weights())
     return copied
 
 
 def training_key(model: keras.Model, dataset: Dataset, config: TrainConfig) -> str:
-    """Digest of what decides the result: model, weights, data, settings, teacher, versions."""
+    """Digest of what decides the result: model, initial weights, data, settings, teacher, versions, arithmetic."""
     teacher = teacher_of(config)
-    settings = config.change(teacher=None, checkpoint=None, progress=True)
-    taught = [] if teacher is None else teacher.get_weights()
-    return digest(model.to_json(), model.get_weights(), dataset.digest, settings, taught, package_versions())
+    settings = config.model_dump(mode="json", exclude={"teacher", "checkpoint", "progress", "threads"})
+    taught = [] if teacher is None else [teacher.to_json(), teacher.get_weights()]
+    made_by = [package_versions(), float_arithmetic()]
+    return digest(model.to_json(), model.get_weights(), dataset.digest, settings, taught, made_by)
 
 
 def teacher_of(config: TrainConfig) -> keras.Model | None:

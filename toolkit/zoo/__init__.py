@@ -3,7 +3,7 @@
 from toolkit.zoo.files import SUFFIXES, load_model, open_model
 from toolkit.zoo.models import MODELS, build_model, zoo_model
 from toolkit.zoo.quantizers import QAffine, is_quantized, precision_of
-from toolkit.zoo.seeds import seeded
+from toolkit.zoo.seeds import draw_weights
 from toolkit.zoo.torch_modules import from_torch
 from toolkit.zoo.torch_weights import load_torch_state_dict
 
@@ -12,12 +12,12 @@ __all__ = [
     "SUFFIXES",
     "QAffine",
     "build_model",
+    "draw_weights",
     "from_torch",
     "is_quantized",
     "load_model",
     "load_torch_state_dict",
     "open_model",
     "precision_of",
-    "seeded",
     "zoo_model",
 ]

@@ -22,7 +22,7 @@ from keras import layers
 
 from toolkit.data import Dataset
 from toolkit.errors import ConfigError, ModelError, choose
-from toolkit.zoo.seeds import seeded
+from toolkit.zoo.seeds import draw_weights
 
 Builder = Callable[[Any, int], Any]
 
@@ -56,13 +56,14 @@ def build_model(
     count = classes or (dataset.classes if dataset else None)
     if shape is None or count is None:
         raise ConfigError(f"build_model({name!r}) needs a dataset, or input_shape and classes")
-    with seeded(seed):
-        image = keras.Input(shape, name="image")
-        try:
-            logits = MODELS[name](image, count)
-        except ValueError as error:
-            raise ModelError(f"{name} cannot take images of shape {tuple(shape)}: {reason(error)}") from error
-        return keras.Model(image, logits, name=name)
+    image = keras.Input(shape, name="image")
+    try:
+        logits = MODELS[name](image, count)
+    except ValueError as error:
+        raise ModelError(f"{name} cannot take images of shape {tuple(shape)}: {reason(error)}") from error
+    model = keras.Model(image, logits, name=name)
+    draw_weights(model, seed)
+    return model
 
 
 def reason(error: Exception) -> str:
