@@ -19,6 +19,7 @@ from toolkit.cli import (  # isort: skip
     synth,
     sweep,
     bench,
+    store,
 )
 from toolkit.cli.app import app, exit_code, main
 
@@ -36,6 +37,7 @@ __all__ = [
     "report",
     "run",
     "show",
+    "store",
     "sweep",
     "synth",
     "train",

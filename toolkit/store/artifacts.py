@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from toolkit.errors import StoreError
 from toolkit.store.digests import digest
 from toolkit.store.files import UNFINISHED, read_json, replacing, tell, write_json, writing
+from toolkit.store.limits import warn_when_large
 
 MANIFEST = ".sealed.json"
 MANIFEST_SCHEMA = 1
@@ -91,6 +92,7 @@ def artifact(kind: str, key: str, root: Path | None = None) -> Iterator[Artifact
             yield made
             seal(folder)
         made.path, made.complete = final, True
+        warn_when_large(place)
 
 
 def opened(folder: Path) -> bool:
@@ -116,7 +118,7 @@ def locked(final: Path) -> Iterator[None]:
     The lock file goes with the lock. A process that waited at the file's last name then finds the
     artifact complete, or at worst makes it a second time, with the same content.
     """
-    path = final.with_name(f".{final.name}{UNFINISHED}lock")
+    path = lock_path(final)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=TELL_WAITING_S)
@@ -128,6 +130,11 @@ def locked(final: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         lock.release()
+
+
+def lock_path(final: Path) -> Path:
+    """The lock file of an artifact; swept like what is half-made when no process holds it."""
+    return final.with_name(f".{final.name}{UNFINISHED}lock")
 
 
 def seal(folder: Path) -> None:

@@ -79,7 +79,8 @@ def float_arithmetic(threads: int | None = None) -> dict[str, Any]:
 def tensorflow_threads() -> int:
     """Threads within one operation: what TensorFlow was given, else its variable, else a core each."""
     tensorflow = sys.modules.get("tensorflow")
-    given = tensorflow.config.threading.get_intra_op_parallelism_threads() if hasattr(tensorflow, "config") else 0
+    settings = getattr(tensorflow, "config", None)  # absent while TensorFlow is being imported
+    given = settings.threading.get_intra_op_parallelism_threads() if settings else 0
     return given or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or len(os.sched_getaffinity(0))
 
 
