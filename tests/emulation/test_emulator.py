@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def two_inputs() -> keras.Model:
     left, right = keras.Input((3,), name="left"), keras.Input((4,), name="right")
     both = K.Concatenate(name="both")([K.Dense(2, name="a")(left), K.Dense(3, name="b")(right)])
     return keras.Model([left, right], [K.Dense(2, name="first")(both), K.Dense(3, name="second")(both)])
+
+
+def test_a_pickle_is_the_same_emulator(model: keras.Model, emulator: Emulator) -> None:
+    images = inputs_for(model, 4)
+    expected = emulator.predict(images)  # by now it has an engine, which no pickle holds
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(emulator)).predict(images), expected)
 
 
 def test_public_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
 import pytest
@@ -42,3 +43,25 @@ def test_workers_say_nothing(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
     with counting("csim", 8) as tell:
         tell(8, 8)
     assert capfd.readouterr().err == ""
+
+
+def test_long_work_says_where_it_is_and_what_took_the_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "FIRST_LINE_S", 0.2)
+    monkeypatch.setattr(progress, "BETWEEN_LINES_S", 0.2)
+    monkeypatch.setattr(progress, "TOLD_S", 0.0)
+    with progress.underway("converting large"):
+        with progress.underway("reading"):
+            time.sleep(0.01)
+        with progress.underway("passes"):
+            time.sleep(0.5)
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("converting large: passes, ")
+    assert told[-1].startswith("converting large took ") and told[-1].index("passes") < told[-1].index("reading")
+
+
+def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.underway("converting small"):
+        pass
+    assert capsys.readouterr().err == ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,7 +37,9 @@ def show(as_json_: AsJson = False) -> int:
     if as_json_:
         print_json({"root": str(root), "bytes": total, "kinds": kinds, "kept": kept, "half_made_bytes": unfinished})
         return 0
-    rows = [(kind, f["count"], spell_bytes(f["bytes"]), age(f["unused_s"])) for kind, f in kinds.items()]
+    rows: list[tuple[Any, ...]] = [
+        (kind, f["count"], spell_bytes(f["bytes"]), age(f["unused_s"])) for kind, f in kinds.items()
+    ]
     rows += [(f"{kind} (kept)", None, spell_bytes(size), None) for kind, size in kept.items()]
     rows += [("half-made", len(half), spell_bytes(unfinished), None)] if half else []
     show_table(f"{root}: {spell_bytes(total)}", ("kind", "count", "size", "last used"), rows)

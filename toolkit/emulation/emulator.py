@@ -53,6 +53,10 @@ class Emulator:
         self.compiled = compile_network(graph)
         self.carriers = self.compiled.carriers
 
+    def __reduce__(self) -> tuple[type[Emulator], tuple[Graph]]:
+        """Pickled as its network, from which it is rebuilt: engines do not travel."""
+        return type(self), (self.graph,)
+
     def __str__(self) -> str:
         return "\n".join(f"{layer}  # {self.carriers[layer.name]}" for layer in self.graph.layers)
 

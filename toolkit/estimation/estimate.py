@@ -46,6 +46,7 @@ from toolkit.estimation.tools import parse_tool
 from toolkit.estimation.weights import block_bits
 from toolkit.hls import reuse
 from toolkit.hls.network import network_of
+from toolkit.hls.progress import underway
 from toolkit.network import Graph, Layer
 from toolkit.network.layers import Matrix
 from toolkit.records import Estimate, FifoEstimate, Figure, HlsProject, LayerEstimate
@@ -123,8 +124,9 @@ def analyze(subject: HlsProject | records.Graph | Graph, config: HlsConfig | Non
     if config is None:
         raise ConfigError("a graph needs the HlsConfig it was converted with; a project carries its own")
     network = network_of(subject)
-    stages = stages_of(network, config)
-    return Analysis(network, config, stages, tuple(map(work_of, stages)))
+    with underway("reading the weights"):
+        stages = stages_of(network, config)
+        return Analysis(network, config, stages, tuple(map(work_of, stages)))
 
 
 def estimate(
@@ -137,10 +139,11 @@ def estimate(
 
     Raises ``ConfigError`` for an unknown tool, part family or a reuse factor that hls4ml would move.
     """
-    analysis = subject if isinstance(subject, Analysis) else analyze(subject, hls)
-    chosen = config or EstimateConfig()
-    wanted = hls if hls is not None and isinstance(subject, Analysis) else analysis.config
-    return estimate_one(analysis, setting_of(wanted, chosen))
+    with underway("estimating"):
+        analysis = subject if isinstance(subject, Analysis) else analyze(subject, hls)
+        chosen = config or EstimateConfig()
+        wanted = hls if hls is not None and isinstance(subject, Analysis) else analysis.config
+        return estimate_one(analysis, setting_of(wanted, chosen))
 
 
 def estimate_variants(
@@ -392,11 +395,13 @@ def stream_timing(
     if network is None:
         return quick_timing(analysis, stages, results, setting)
     images = setting.config.images
-    free = simulate(network, images=images, depths=unbounded(network))
-    written = simulate(network, images=images)
-    worst_network = flow_of(analysis.graph, stages, setting.clock, worst=True)
-    worst = simulate(worst_network, images=images, depths=unbounded(worst_network))
-    depths = needed_depths(network, free, images=images)
+    with underway("simulating the streams"):
+        free = simulate(network, images=images, depths=unbounded(network))
+        written = simulate(network, images=images)
+        worst_network = flow_of(analysis.graph, stages, setting.clock, worst=True)
+        worst = simulate(worst_network, images=images, depths=unbounded(worst_network))
+    with underway("searching FIFO depths"):
+        depths = needed_depths(network, free, images=images)
     best = free if written.deadlocked else written
     notes = () if depths.searched else ("network too large for the depth search: needed depths are the peaks",)
     return Timing(

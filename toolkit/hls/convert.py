@@ -27,6 +27,7 @@ from toolkit.hls.graph import check_fifo_names, fifo_depth, graph_digest, read_g
 from toolkit.hls.limits import check_config, check_layers, check_packages, check_settings, check_values
 from toolkit.hls.model_graphs import convert_model_graph, is_model_graph
 from toolkit.hls.onnx_models import convert_onnx, is_onnx
+from toolkit.hls.progress import underway
 from toolkit.hls.settle import PLACEHOLDER, Pending, pending_types, settle_types
 from toolkit.precision import Overflow, Precision
 from toolkit.records import Finding, Graph, Weight
@@ -66,9 +67,10 @@ def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None 
     keras_model = open_model(model, input_shape)
     check_model(keras_model)
     log = io.StringIO()
-    with captured(log):
-        layers, inputs, outputs = parse(keras_model)
-        layers, outputs = prepare(layers, outputs, keras_model)
+    with underway(f"converting {keras_model.name}"), captured(log):
+        with underway("reading the model"):
+            layers, inputs, outputs = parse(keras_model)
+            layers, outputs = prepare(layers, outputs, keras_model)
         check_layers(layers, config.io_type)
         if config.io_type == "io_stream":
             layers = repack_flattened(layers, outputs)
@@ -77,9 +79,11 @@ def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None 
         check_packages(layers)
         check_precision(config, layers)
         cpp = names.cpp_names(layers)
-        model_graph = build_settled(config, overrides, layers, inputs, outputs, cpp)
+        with underway(f"hls4ml's passes over {len(layers)} layers"):
+            model_graph = build_settled(config, overrides, layers, inputs, outputs, cpp)
         set_fifo_depths(model_graph, config, cpp)
-        graph = complete_graph(names.with_own_names(read_graph(model_graph), cpp), layers)
+        with underway("reading types and weights"):
+            graph = complete_graph(names.with_own_names(read_graph(model_graph), cpp), layers)
         names.check_ports(graph)
         check_values(layers, graph, config.io_type)
     untaken = [f"hls.layers.{finding.layer}: {finding.reason}" for finding in not_taken(config, graph)]

@@ -1,10 +1,12 @@
-"""How far csim is: a bar on a terminal, a line now and then elsewhere. On stderr."""
+"""How far long work is: csim with a bar on a terminal, conversions and estimates with lines. On stderr."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing import parent_process
 
 from rich.console import Console
@@ -42,3 +44,79 @@ def lines(what: str, console: Console, seconds_between: float = SECONDS_BETWEEN_
             console.print(f"{what}: {done:,} of {total:,} images", highlight=False)
 
     return tell
+
+
+# Long work in stages ------------------------------------------------------------------------------
+
+FIRST_LINE_S, BETWEEN_LINES_S = 10.0, 30.0
+TOLD_S = 1.0  # a part that took less is not worth a word
+
+
+@dataclass
+class Work:
+    """Something under way: its name, since when, which part of it now, and the seconds its parts took."""
+
+    name: str
+    begun: float
+    part: Work | None = None
+    took: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name if self.part is None else f"{self.name}: {self.part}"
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begun
+
+
+UNDERWAY = threading.local()
+
+
+@contextmanager
+def underway(name: str) -> Iterator[None]:
+    """Work that may take long, or a part of such work: tells from the tenth second on where it is.
+
+    When the whole has ended and took that long, a line says what took the time. Short work says nothing,
+    and neither do worker processes.
+    """
+    whole: Work | None = getattr(UNDERWAY, "work", None)
+    this = Work(name, time.monotonic())
+    UNDERWAY.work = this
+    try:
+        if whole is None:
+            with telling(this):
+                yield
+        else:
+            whole.part = this
+            yield
+    finally:
+        UNDERWAY.work = whole
+        if whole is not None:
+            whole.part = None
+            whole.took[name] = whole.took.get(name, 0.0) + this.seconds
+
+
+@contextmanager
+def telling(work: Work) -> Iterator[None]:
+    """A thread that tells where work is, and at the end what took the time."""
+    over = threading.Event()
+    console = Console(stderr=True, soft_wrap=True, quiet=parent_process() is not None)
+
+    def tell() -> None:
+        pause = FIRST_LINE_S
+        while not over.wait(pause):
+            console.print(f"{work}, {work.seconds:.0f} s so far", highlight=False, markup=False)
+            pause = BETWEEN_LINES_S
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+    if work.seconds >= FIRST_LINE_S:
+        parts = sorted(work.took.items(), key=lambda part: -part[1])
+        spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts if seconds >= TOLD_S)
+        spent = f": {spent}" if spent else ""
+        console.print(f"{work.name} took {work.seconds:.0f} s{spent}", highlight=False, markup=False)

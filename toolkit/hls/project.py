@@ -21,6 +21,7 @@ from toolkit.config import HlsConfig
 from toolkit.errors import DataError, HlsError, StoreError
 from toolkit.hls.conversion import Conversion, Reference
 from toolkit.hls.graph import load_graph, save_graph
+from toolkit.hls.progress import underway
 from toolkit.reading import VECTORS_BYTES, Folder
 from toolkit.records import Array, Finding, HlsProject
 from toolkit.store import digest, package_versions, read_json, replacing, write_json, write_text
@@ -56,7 +57,7 @@ def write_project(
     check_target(final)
     conversion = convert(model, config, input_shape=input_shape)
     try:
-        with replacing(final) as folder:
+        with underway(f"writing {final}"), replacing(final) as folder:
             log = io.StringIO()
             with captured(log):
                 write_sources(conversion.model_graph, folder, conversion.graph.digest[:8])
