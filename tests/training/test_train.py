@@ -162,8 +162,8 @@ def test_early_stopping(model: keras.Model, dataset: Dataset) -> None:
 
 def test_a_teacher_answers_without_dropout(dataset: Dataset) -> None:
     student, teacher = small_model(), small_model(dropout=0.9)
-    both = beside_teacher(student, teacher)(dataset.inputs("test"), training=True)
-    np.testing.assert_array_equal(both[:, 4:], predict(teacher, dataset.x_test))
+    both = beside_teacher(student, teacher, logits=True)(dataset.inputs("test"), training=True)
+    np.testing.assert_array_equal(both[:, 4:], predict(teacher, dataset))
 
 
 def test_a_model_that_ends_in_softmax_trains_from_probabilities(dataset: Dataset) -> None:
