@@ -278,6 +278,12 @@ def check_lengths(paths: Sequence[Path], x_train: Array, y_train: Array, x_test:
             raise DataError(
                 f"{path} must hold as many images as there are labels, got shapes {images.shape} and {labels.shape}"
             )
+        if images.shape[1:] != x_train.shape[1:]:
+            raise DataError(
+                f"{path} must hold images of {x_train.shape[1:]}, as those to train on, got {images.shape[1:]}"
+            )
+        if labels.size and labels.max() >= len(DIGIT_NAMES):
+            raise DataError(f"labels of {path} must be 0 to {len(DIGIT_NAMES) - 1}, got {labels.max()}")
 
 
 def check_identity(name: str, path: Path, labels: Array) -> None:

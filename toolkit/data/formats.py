@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +16,9 @@ import numpy.typing as npt
 from toolkit.errors import DataError
 
 Bytes = npt.NDArray[np.uint8]
+
+MOST_BYTES = 1 << 28  # of one file's images: MNIST's are 47 MB, a batch of CIFAR-10 31 MB
+MOST_DIMENSIONS = 4
 
 UNSIGNED_BYTE = 0x08  # the only IDX element type these datasets use
 CIFAR10_RECORD = 1 + 3 * 32 * 32  # one label byte, then red, green and blue planes
@@ -23,20 +30,26 @@ def read_idx(path: Path) -> Bytes:
     Format: two zero bytes, element type, number of dimensions, each dimension as a big-endian
     32-bit count, data (LeCun, http://yann.lecun.com/exdb/mnist/). Raises ``DataError`` otherwise.
     """
-    content = read_bytes(path)
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTE:
+    with opened(path) as stream:
+        start = stream.read(4)
+        if len(start) < 4 or start[:2] != b"\0\0" or start[2] != UNSIGNED_BYTE:
+            raise DataError(
+                f"{path} must be an IDX file of unsigned bytes; it begins with {start.hex(' ') or 'nothing'}"
+            )
+        shape = tuple(int(count) for count in np.frombuffer(stream.read(4 * start[3]), ">u4"))
+        size = math.prod(shape)
+        if not 1 <= len(shape) == start[3] <= MOST_DIMENSIONS or size > MOST_BYTES:
+            raise DataError(
+                f"{path} must state 1 to {MOST_DIMENSIONS} dimensions of at most {MOST_BYTES:,} bytes together, "
+                f"got {' x '.join(map(str, shape[:10])) or 'none'}"
+            )
+        content = stream.read(size + 1)
+    if len(content) != size:
+        got = f"{len(content):,}" if len(content) < size else "more"
         raise DataError(
-            f"{path} must be an IDX file of unsigned bytes; it begins with {content[:4].hex(' ') or 'nothing'}"
+            f"{path} must hold {' x '.join(map(str, shape))} bytes after its header, got {got} (cut short or damaged)"
         )
-    dimensions = content[3]
-    begin = 4 + 4 * dimensions
-    shape = tuple(int(count) for count in np.frombuffer(content[4:begin], ">u4"))
-    if len(shape) != dimensions or len(content) - begin != int(np.prod(shape)):
-        raise DataError(
-            f"{path} must hold {' x '.join(map(str, shape))} bytes after its header, got {len(content) - begin} "
-            "(cut short or damaged)"
-        )
-    return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def read_cifar10(path: Path) -> tuple[Bytes, Bytes]:
@@ -45,7 +58,8 @@ def read_cifar10(path: Path) -> tuple[Bytes, Bytes]:
     Records of 3,073 bytes: label, then the red, green and blue planes row by row
     (https://www.cs.toronto.edu/~kriz/cifar.html). Raises ``DataError`` for another length or label.
     """
-    content = read_bytes(path)
+    with opened(path) as stream:
+        content = stream.read(MOST_BYTES)
     if not content or len(content) % CIFAR10_RECORD:
         raise DataError(f"{path} must hold CIFAR-10 records of {CIFAR10_RECORD} bytes, got {len(content)} bytes")
     records = np.frombuffer(content, np.uint8).reshape(-1, CIFAR10_RECORD)
@@ -56,10 +70,11 @@ def read_cifar10(path: Path) -> tuple[Bytes, Bytes]:
     return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0]
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's bytes, decompressed if its name ends in ``.gz``; raises ``DataError`` naming the file."""
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file, decompressed as it is read if its name ends in ``.gz``; raises ``DataError`` naming it."""
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        with path.open("rb") as plain:
+            yield cast(IO[bytes], gzip.GzipFile(fileobj=plain)) if path.suffix == ".gz" else plain
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from toolkit.errors import ModelError
+from toolkit.zoo.archives import check_file
 from toolkit.zoo.quantizers import custom_objects
 
 TORCH_SUFFIX = ".pt2"
@@ -56,7 +57,10 @@ def load_model(path: str | Path) -> keras.Model:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # Keras' advice to whoever wrote the model
+            check_file(file, objects)
             return keras.saving.load_model(file, custom_objects=objects, compile=False, safe_mode=True)
+    except ModelError:
+        raise
     except Exception as error:  # Keras raises whatever its layers raise; each is a file we cannot read
         raise ModelError(f"{file} cannot be loaded as a Keras model: {damage(file) or explain(error)}") from error
 
@@ -67,8 +71,11 @@ def damage(file: Path) -> str | None:
     if file.suffix.lower() == ".keras":
         if not zipfile.is_zipfile(file):
             return f"it is no ZIP archive, as every .keras file is, or was cut short ({size}); copy it anew"
-        with zipfile.ZipFile(file) as archive:
-            broken = archive.testzip()
+        try:
+            with zipfile.ZipFile(file) as archive:
+                broken = archive.testzip()
+        except Exception as error:  # zipfile's own, zlib's, struct's, of whatever the damage hit
+            return f"its directory is damaged ({error}; {size}); copy it anew"
         return f"{broken} in it is damaged ({size}); copy it anew" if broken else None
     import h5py
 
