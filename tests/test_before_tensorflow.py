@@ -90,14 +90,23 @@ def test_a_mistake_is_told_at_once(name: str, told: dict[str, Any]) -> None:
 
 
 STORED = {
-    "estimate": ["estimate", "project", "--json"],
+    "estimate": ["estimate", "project"],
     "diff": ["diff", "project", "project"],
     "csim": ["csim", "project", "--emulate"],
     "check": ["check", "project", "--emulate"],
-    "report": ["report", "--from", "run", "--out", "again"],
     "compare": ["compare", "run"],
     "parts": ["parts", "zcu104"],
+    "show": ["show", "project"],
     "doctor": ["doctor"],
+    "store show": ["store", "show"],
+    "store check": ["store", "check"],
+    "store prune": ["store", "prune", "--older-than", "30d", "--dry-run"],
+}
+ALL = {
+    **STORED,
+    **{f"{name} as JSON": [*arguments, "--json"] for name, arguments in STORED.items()},
+    "report": ["report", "--from", "run", "--out", "again"],
+    "schema": ["schema", "estimate"],
 }
 
 
@@ -117,11 +126,41 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     config = HlsConfig(precision="ap_fixed<16,6>", part="pynq-z2")
     project = write_project(model, config, folder / "project", inputs=np.zeros((2, 4)))
     write_report(compare([project, estimate(project)]), folder / "run" / "report", formats=("json",))
-    return answers(STORED, folder)
+    return answers(ALL, folder)
 
 
-@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("name", ALL)
 def test_stored_things_are_read_without_it(name: str, read: dict[str, Any]) -> None:
     code, printed, said, _ = read[name]
     assert code == 0, said
     assert printed
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_json_is_what_its_schema_says(name: str, read: dict[str, Any]) -> None:
+    """And its version stands in it."""
+    import jsonschema
+
+    from toolkit.cli.answers import schema_of
+    from toolkit.records import SCHEMA_VERSION
+
+    printed = json.loads(read[f"{name} as JSON"][1])
+    assert (printed["schema"], printed["answer"]) == (SCHEMA_VERSION, name)
+    jsonschema.Draft202012Validator(schema_of(name)).validate(printed)
+    assert not [key for key in keys(printed) if " " in key]
+
+
+def keys(value: Any) -> list[str]:
+    """Every key of every object in a JSON value."""
+    if isinstance(value, dict):
+        return [*value, *(key for item in value.values() for key in keys(item))]
+    return [key for item in value for key in keys(item)] if isinstance(value, list) else []
+
+
+def test_every_answer_has_a_schema() -> None:
+    import jsonschema
+
+    from toolkit.cli.answers import ANSWERS, schema_of
+
+    for name in ANSWERS:
+        jsonschema.Draft202012Validator.check_schema(schema_of(name))

@@ -16,7 +16,7 @@ from toolkit.errors import StoreError
 
 COMMANDS = [
     *("doctor", "demo", "run", "train", "convert", "csim", "check", "estimate", "synth", "baseline", "compare"),
-    *("report", "sweep", "diff", "bench", "parts", "show"),
+    *("report", "sweep", "diff", "bench", "parts", "schema", "show"),
 ]
 
 
@@ -42,7 +42,7 @@ def test_sweep_is_a_function_before_and_after_its_package_is_imported() -> None:
 
 def test_doctor_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["doctor", "--json"]) == 0
-    found = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    found = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)["found"]}
     assert found["g++"]["present"]
     assert {"CUDA GPU", "vitis-run", "chromium", "ONNX Runtime CPU", "artifact store"} <= set(found)
 

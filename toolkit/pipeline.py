@@ -91,9 +91,9 @@ def run_design(
     facts = {
         "design": design.name,
         "dataset": dataset.name,
-        "dataset from": dataset.origin,
-        f"test {dataset.noun}": f"{dataset.size():,}",
-        "scaling outside the FPGA": "; ".join(dict.fromkeys(map(str, dataset.scalings()))),
+        "dataset_origin": dataset.origin,
+        f"test_{dataset.noun}": f"{dataset.size():,}",
+        "scaling_outside_the_fpga": "; ".join(dict.fromkeys(map(str, dataset.scalings()))),
         **({"command": command} if command else {}),
     }
     rows |= {label: [*one.records] for label, one in made.items()}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of stored records and of what --json prints; keys of facts are identifiers since 2
 
 Source = Literal["measured", "csim", "emulation", "csynth", "cosim", "vsynth", "board", "published", "model", "counted"]
 # ``counted``: read off the model or its types (parameters, MACs, bits), exact by definition.

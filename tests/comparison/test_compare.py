@@ -79,7 +79,7 @@ class TestJoining:
 
     def test_an_estimate_without_digest_joins_the_only_design(self) -> None:
         (row,) = compare([project("a"), estimate(8), check(8)]).rows
-        assert row.facts["csim against qkeras"].startswith("equal to qkeras")
+        assert row.facts["csim_against_qkeras"].startswith("equal to qkeras")
         assert row.facts["strategy"] == "Latency"
 
     def test_an_estimate_that_could_belong_to_two_designs_is_refused(self) -> None:

@@ -210,7 +210,7 @@ def test_exports_hold_every_point(run: Run, tmp_path: Path, suffix: str) -> None
         return
     frame = pandas.read_csv(path) if suffix == ".csv" else pandas.read_parquet(path)
     assert list(frame["latency_us"]) == [record.figures["latency_us"].value for record in result.points]
-    assert set(frame["latency_us source"]) == {"model"}
+    assert set(frame["latency_us_source"]) == {"model"}
     assert frame["pareto"].sum() == len(result.pareto)
     with pytest.raises(ConfigError, match="csv"):
         export(result, tmp_path / "points.xlsx")
@@ -265,7 +265,7 @@ def test_the_command_line_shows_and_writes_the_best(
     assert f"toolkit run {path}" in capsys.readouterr().out
     assert load_design(path).designs[0].quantization.weight_bits == 4
     assert exit_code(["sweep", "best", "--min-accuracy", "0.9", "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)
+    (found,) = json.loads(capsys.readouterr().out)["best"]
     assert found["figures"]["accuracy"]["source"] == "emulation"
 
 

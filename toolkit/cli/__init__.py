@@ -20,6 +20,7 @@ from toolkit.cli import (  # isort: skip
     sweep,
     bench,
     store,
+    schema,
 )
 from toolkit.cli.app import app, exit_code, main
 
@@ -36,6 +37,7 @@ __all__ = [
     "parts",
     "report",
     "run",
+    "schema",
     "show",
     "store",
     "sweep",

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from toolkit import __version__
-from toolkit.cli.output import UNCUT, fail
+from toolkit.cli.output import COMMAND, UNCUT, fail
 from toolkit.errors import ToolkitError
 from toolkit.process import Terminated, ending_in_order
 from toolkit.quiet import quiet_tensorflow
@@ -35,6 +35,11 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as stop:
             told = str(stop) and not isinstance(stop, Terminated)  # a stage that knows better says what is kept
             raise Interrupted(str(stop) if told else f"{str(stop) or 'interrupted'}; {KEPT}") from None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        COMMAND.set(name or "")
+        return name, command, rest
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):

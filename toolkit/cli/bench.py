@@ -49,7 +49,7 @@ def bench(
         start_tensorflow()
         found = bench_speed(what)
     if as_json_:
-        print_json(found)
+        print_json({"deviations": found} if what == "gpu" else found, f"bench {what}")
     elif what == "estimator":
         print(found.to_text(), end="")
     elif what == "gpu":

@@ -14,6 +14,7 @@ from toolkit.errors import ConfigError
 from toolkit.quiet import start_tensorflow
 
 if TYPE_CHECKING:
+    from toolkit.cli.answers import Project
     from toolkit.config import DatasetConfig, DesignConfig
     from toolkit.data import Dataset
     from toolkit.records import HlsProject
@@ -116,13 +117,10 @@ def first_design(path: Path) -> tuple[DesignConfig, DatasetConfig | None]:
     return file.designs[0], file.dataset if "dataset" in file.model_fields_set else None
 
 
-def project_summary(project: HlsProject) -> dict[str, Any]:
+def project_summary(project: HlsProject) -> Project:
     """A project in JSON: path, digest, configuration, notes, layers without their weights."""
-    layers = [{"name": layer.name, "kind": layer.kind, "shape": layer.shape} for layer in project.layers]
-    return {
-        "path": project.path,
-        "digest": project.digest,
-        "config": project.config,
-        "notes": project.notes,
-        "layers": layers,
-    }
+    from toolkit.cli.answers import Project, ProjectLayer
+    from toolkit.records import as_json
+
+    layers = tuple(ProjectLayer(layer.name, layer.kind, layer.shape) for layer in project.layers)
+    return Project(project.path, project.digest, as_json(project.config), project.notes, layers)

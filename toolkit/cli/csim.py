@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +11,10 @@ import typer
 
 from toolkit.cli.app import AsJson, Count, DataDir, DataName, ProjectPath, app
 from toolkit.cli.inputs import open_model, read_inputs, write_array
-from toolkit.cli.output import print_json, show_findings, show_table, tell
+from toolkit.cli.output import print_alarm, print_json, show_figures, show_findings, show_table, tell
 
 if TYPE_CHECKING:
+    from toolkit.cli.answers import Csim
     from toolkit.records import CheckResult, LayerError, LayerProfile
 
 WITHOUT_VECTORS = "bits and ranges: the project holds no test vectors (tb_data); name images with --dataset or --inputs"
@@ -33,6 +35,7 @@ def csim(
 
     A project without vectors is compiled, and that is said.
     """
+    from toolkit.cli.answers import Csim
     from toolkit.comparison import evaluate_outputs
     from toolkit.emulation import emulate
     from toolkit.hls import build_csim, check_vectors, holds_vectors, open_project
@@ -41,27 +44,32 @@ def csim(
     x, judge_by = read_inputs(inputs, dataset, data_dir, count)
     engine = "emulation" if emulated else "csim"
     library = emulate(opened) if emulated else build_csim(opened)
+    answer = Csim(opened.path, opened.digest, engine, 0 if x is None else len(x))
     if x is None and not holds_vectors(opened):
-        built = {"project": opened.path, "digest": opened.digest, "built": True, "not_checked": [WITHOUT_VECTORS]}
-        if as_json_:
-            print_json(built)
-        else:
-            tell(f"{opened.path}: {engine} is built\nnot checked: {WITHOUT_VECTORS}")
-        return 0
-    if x is None:
-        return show_checks(check_vectors(opened, library, engine), as_json_)
-    outputs = library.predict(x)
-    result: dict[str, Any] = {"project": opened.path, "digest": opened.digest, "images": len(x)}
-    if judge_by is not None:
-        result |= evaluate_outputs(judge_by, library, outputs, count).figures
-    if out:
-        write_array(out, outputs)
-        result["outputs"] = out
-    if as_json_:
-        print_json(result)
+        answer = replace(answer, not_checked=(WITHOUT_VECTORS,))
+    elif x is None:
+        answer = replace(answer, checks=tuple(check_vectors(opened, library, engine)))
     else:
-        show_table(engine, ("what", "value"), result.items())
-    return 0
+        outputs = library.predict(x)
+        if judge_by is not None:
+            answer = replace(answer, figures=evaluate_outputs(judge_by, library, outputs, count).figures)
+        if out:
+            write_array(out, outputs)
+            answer = replace(answer, outputs=out)
+    print_json(answer) if as_json_ else show_csim(answer)
+    return 1 if answer.failed else 0
+
+
+def show_csim(answer: Csim) -> None:
+    """What was run, its comparisons, figures and outputs, and what was not checked."""
+    tell(f"{answer.project}: {answer.engine} is built" + (f", {answer.images:,} inputs run" if answer.images else ""))
+    show_checks(answer.checks)
+    if answer.figures:
+        show_figures(answer.engine, dict(answer.figures))
+    if answer.outputs:
+        tell(f"outputs: {answer.outputs}")
+    for line in answer.not_checked:
+        tell(f"not checked: {line}")
 
 
 @app.command()
@@ -81,6 +89,7 @@ def check(
     model is judged by how close the design is. Exit code 1 for an error among the findings or for bits
     that differ.
     """
+    from toolkit.cli.answers import Check
     from toolkit.emulation import emulate, prove
     from toolkit.errors import ToolkitError
     from toolkit.estimation import estimate as estimated
@@ -119,26 +128,22 @@ def check(
             checks.append(compared(opened, open_model(str(model)), x, library=library, labels=labels))
     failed = any(finding.severity == "error" for finding in findings) or any(result.failed for result in checks)
     if as_json_:
-        shown = {"findings": findings, "checks": checks, "profile": profile, "not_checked": left_out}
-        print_json(shown | {"passed": not failed})
+        print_json(Check(not failed, findings, tuple(checks), profile, tuple(left_out)))
     else:
         show_findings(findings)
         show_profile(profile)
-        show_checks(checks, as_json_=False)
+        show_checks(checks)
         for line in left_out:
             tell(f"not checked: {line}")
     return 1 if failed else 0
 
 
-def show_checks(checks: Sequence[CheckResult], as_json_: bool) -> int:
-    """Every comparison in a line, with its findings; exit code 1 when one is unequal."""
-    if as_json_:
-        print_json(checks)
-    for result in () if as_json_ else checks:
-        tell(result)
+def show_checks(checks: Sequence[CheckResult]) -> None:
+    """Every comparison in a line, with its findings; in red where bits differ that must not."""
+    for result in checks:
+        print_alarm(str(result)) if result.failed else tell(result)
         show_findings(result.findings)
         show_errors(result.errors)
-    return 1 if any(result.failed for result in checks) else 0
 
 
 def show_errors(errors: Sequence[LayerError]) -> None:

@@ -13,7 +13,7 @@ def doctor(as_json_: AsJson = False) -> int:
 
     found = diagnose()
     if as_json_:
-        print_json(found)
+        print_json({"found": found})
     else:
         rows = [(d.name, "yes" if d.present else "no", d.found, "" if d.present else d.cost) for d in found]
         show_table("toolkit doctor", ("what", "here", "found", "without it"), rows)

@@ -45,13 +45,14 @@ def estimate(
     if collect:
         say(f"{collected(opened, reports, collect, tool)} layers added to {collect}")
     beside = reported_beside(found, reports, opened) if reports else ()
-    compared = {"compression": compression_against(opened, against)} if against else {}
+    compression = compression_against(opened, against) if against else None
     if as_json_:
-        more = {**({"reported": beside} if reports else {}), **compared}
-        print_json({"estimate": found, **more} if more else found)
+        from toolkit.cli.answers import Estimated
+
+        print_json(Estimated(**vars(found), reported=beside, compression=compression))
         return int(bool(found.unpriced))
     show_estimate(found)
-    for compression in compared.values():
+    if compression is not None:
         show_compression(compression)
     if beside:
         columns = ("of", "figure", "model", "reported", "source", "error", "inside")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from toolkit.harmless import visible
@@ -73,10 +74,15 @@ def show_figures(title: str, figures: dict[str, Figure | None]) -> None:
     show_table(title, ("figure", "value", "interval", "unit", "source"), rows)
 
 
-def print_json(value: Any) -> None:
-    from toolkit.records import as_json
+COMMAND: ContextVar[str] = ContextVar("command")  # the one that runs
 
-    print(json.dumps(as_json(value), indent=2, sort_keys=True))
+
+def print_json(value: Any, answer: str | None = None) -> None:
+    """An answer of :mod:`toolkit.cli.answers` as JSON: that of the running command unless named otherwise."""
+    from toolkit.records import SCHEMA_VERSION, as_json
+
+    head = {"schema": SCHEMA_VERSION, "answer": answer or COMMAND.get()}
+    print(json.dumps({**head, **as_json(value)}, indent=2, sort_keys=True))
 
 
 def show_findings(findings: Sequence[Finding], design: str = "") -> None:

@@ -26,7 +26,7 @@ def compare(
 
     joined = join_stored(records or [], reference=reference)
     if as_json_:
-        print(joined.to_frame().to_json(orient="records", indent=2))
+        print_json({"rows": joined.to_records()})
     else:
         show_comparison(joined)
     return 0

@@ -58,7 +58,7 @@ def carry_out(design: DesignFile, folder: Path, command: str, only_plan: bool, a
     start_tensorflow()
     if only_plan:
         found = plan_design(design, folder)
-        print_json(found) if as_json_ else tell(found)
+        print_json(found, "plan") if as_json_ else tell(found)
         return 0
     from toolkit.pipeline import run_design
 
@@ -68,9 +68,14 @@ def carry_out(design: DesignFile, folder: Path, command: str, only_plan: bool, a
 def show_run(result: RunResult, as_json_: bool) -> int:
     """The table, the proofs that failed if any, and where the report is."""
     if as_json_:
-        shown = {name: getattr(result, name) for name in ("folder", "plan", "checks", "findings", "failed", "report")}
-        print_json({**shown, "rows": result.comparison.to_records()})
-        return 1 if result.failed else 0
+        from toolkit.cli.answers import Run, RunDesign
+
+        failed = result.failed
+        designs = tuple(
+            RunDesign(name, failed.get(name), checks, result.findings[name]) for name, checks in result.checks.items()
+        )
+        print_json(Run(result.folder, result.report, result.plan, result.comparison.to_records(), designs))
+        return 1 if failed else 0
     for name, proof in result.failed.items():
         print_alarm(f"{name}: {proof}")
     show_comparison(result.comparison)

@@ -16,7 +16,7 @@ def show(project: ProjectPath, as_json_: AsJson = False) -> int:
     graph = network_of(open_project(project))
     if as_json_:
         content, _ = to_json(graph)
-        print_json(content)
+        print_json({"network": content})
     else:
         print(graph)
     return 0

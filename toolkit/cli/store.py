@@ -35,7 +35,10 @@ def show(as_json_: AsJson = False) -> int:
     unfinished = sum(map(size_of, half))
     total = sum(item.bytes for item in items) + sum(kept.values()) + unfinished
     if as_json_:
-        print_json({"root": str(root), "bytes": total, "kinds": kinds, "kept": kept, "half_made_bytes": unfinished})
+        print_json(
+            {"root": str(root), "bytes": total, "kinds": kinds, "kept": kept, "half_made_bytes": unfinished},
+            "store show",
+        )
         return 0
     rows: list[tuple[Any, ...]] = [
         (kind, f["count"], spell_bytes(f["bytes"]), age(f["unused_s"])) for kind, f in kinds.items()
@@ -63,7 +66,7 @@ def check(as_json_: AsJson = False) -> int:
     found = check_store()
     if as_json_:
         damaged = [{"kind": item.kind, "name": item.name, "reason": why} for item, why in found.damaged]
-        print_json({"compared": found.compared, "damaged": damaged, "swept": found.swept})
+        print_json({"compared": found.compared, "damaged": damaged, "swept": found.swept}, "store check")
     else:
         swept = f", {found.swept} left half-made by killed processes removed" if found.swept else ""
         print(f"{found.compared} artifacts compared, {len(found.damaged)} damaged{swept}")
@@ -93,7 +96,8 @@ def prune(
     if as_json_:
         removed = [{"kind": i.kind, "name": i.name, "bytes": i.bytes, "unused_s": i.unused_s} for i in found.removed]
         print_json(
-            {"removed": removed, "freed_bytes": found.freed_bytes, "left_bytes": found.left_bytes, "dry": dry_run}
+            {"removed": removed, "freed_bytes": found.freed_bytes, "left_bytes": found.left_bytes, "dry": dry_run},
+            "store prune",
         )
         return 0
     for kind, items in by_kind(found.removed).items():

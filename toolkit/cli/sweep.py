@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,7 +62,7 @@ def sweep(
             show_best(answers, out, as_json_)
         case _ if what.endswith(".toml") and plan:
             planned = exploration.plan_sweep(exploration.read_sweep(Path(what)), workers)
-            print_json(planned) if as_json_ else tell(planned)
+            print_json(planned, "plan") if as_json_ else tell(planned)
         case _ if what.endswith(".toml"):
             found = exploration.sweep(
                 Path(what),
@@ -89,7 +90,10 @@ def show_sweep(result: SweepResult, as_json_: bool) -> None:
     from toolkit.exploration import points_text
 
     if as_json_:
-        print(result.to_frame().to_json(orient="records", indent=2))
+        from toolkit.cli.answers import Points
+
+        points = json.loads(result.to_frame().to_json(orient="records"))  # as its export has them
+        print_json(Points(result.name, result.study, result.objectives, result.constraints, points))
         return
     whole = len(result.points) <= MOST_POINTS
     shown = result.points if whole else result.pareto or result.points[:MOST_POINTS]
@@ -111,7 +115,7 @@ def show_best(answers: Sequence[Best], out: Path | None, as_json_: bool) -> None
     ]
     paths = [path for answer in answers if out for path in write_designs(answer.sweep, out, [answer.record])]
     if as_json_:
-        print_json(found)
+        print_json({"best": found}, "sweep best")
         return
     for answer in answers:
         varied = ", ".join(f"{name} {value}" for name, value in answer.record.point.params.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -230,9 +231,14 @@ def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return one[0] >= other[0] and one[1] >= other[1] and one != other
 
 
+def identified(facts: Mapping[str, str]) -> dict[str, str]:
+    """Facts under keys that are identifiers, whatever a caller named them."""
+    return {re.sub(r"\W+", "_", key): text for key, text in facts.items()}
+
+
 def flat(comparison: Comparison, row: Implementation, fronts: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """A row as one level of keys, for a data frame or CSV."""
-    line: dict[str, Any] = {"name": row.name, "family": row.family, **row.facts}
+    line: dict[str, Any] = {"name": row.name, "family": row.family, **identified(row.facts)}
     for key in sorted(row.figures, key=lambda key: list(BY_KEY).index(key) if key in BY_KEY else len(BY_KEY)):
         figure = row.figures[key]
         line |= {key: figure.value, f"{key}_source": figure.source}

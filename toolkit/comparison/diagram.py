@@ -92,7 +92,8 @@ def flow_stages(comparison: Comparison) -> list[list[Entry]]:
     designs = [row for row in rows if row.family == "fpga"]
     engines = [row for row in rows if row.family == "baseline"]
     facts = comparison.facts
-    data = tuple(f"{key}: {text}" for key, text in facts.items() if key in ("dataset", "test images"))
+    named = {key.replace("_", " "): text for key, text in facts.items()}
+    data = tuple(f"{key}: {text}" for key, text in named.items() if key == "dataset" or key.startswith("test "))
     digest = (f"test digest {comparison.test_digest}",) if comparison.test_digest else ()
     stages: list[list[Entry]] = [
         [("Dataset", (*data, *digest)[:4], "data")],

@@ -145,7 +145,7 @@ def column_groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
 
 def line(comparison: Comparison, index: int, columns: Sequence[Column]) -> Line:
     row = comparison.rows[index]
-    facts = tuple((FACT_TITLES.get(key, key), text) for key, text in row.facts.items())
+    facts = tuple((FACT_TITLES.get(key, key.replace("_", " ")), text) for key, text in row.facts.items())
     return Line(
         index=index,
         name=row.name,

@@ -11,7 +11,7 @@ from typing import Any
 from toolkit.comparison import exports
 from toolkit.comparison.charts import charts
 from toolkit.comparison.codec import decode, encode
-from toolkit.comparison.compare import Comparison, compare, flat
+from toolkit.comparison.compare import Comparison, compare, flat, identified
 from toolkit.comparison.diagram import printable
 from toolkit.comparison.drawing import Drawing, printed, svg
 from toolkit.errors import StoreError, choose
@@ -109,7 +109,7 @@ def stored(comparison: Comparison, title: str) -> dict[str, Any]:
         "reference": comparison.reference,
         "test_digest": comparison.test_digest,
         "environment": dict(comparison.environment),
-        "facts": dict(comparison.facts),
+        "facts": identified(comparison.facts),
         "table": [flat(comparison, row, fronts) for row in comparison.rows],
         "rows": encode(comparison.rows),
     }

@@ -175,7 +175,7 @@ def from_check(part: CheckResult) -> Contribution:
     outputs = f"{part.outputs_different:,} of {part.outputs_total:,} outputs differ on {part.images:,} images"
     return Contribution(
         {},
-        {f"{right} against {left}": f"{verdict} {left}: {outputs}"},
+        {f"{right}_against_{left}": f"{verdict} {left}: {outputs}"},
         (part,),
         None,
         None,

@@ -312,7 +312,7 @@ def names(point: Point, dataset: Dataset, graph: Graph) -> dict[str, str]:
         "dataset": dataset.name,
         "model": point.file.model.label,
         "part": point.design.hls.part,
-        "test set": digest(dataset.test_digest if point.split == "test" else dataset.digest, point.split, point.images),
+        "test_set": digest(dataset.test_digest if point.split == "test" else dataset.digest, point.split, point.images),
         "program": graph.digest,
     }
 

@@ -99,12 +99,12 @@ def front(records: Sequence[PointRecord], objectives: Sequence[str], constraints
 
 
 def row(record: PointRecord, constraints: Sequence[str], on_front: bool) -> dict[str, Any]:
-    """One line of a table; sources stand beside their figures as ``<figure> source``."""
+    """One line of a table; sources stand beside their figures as ``<figure>_source``."""
     figures: dict[str, Any] = {}
     for name, figure in record.figures.items():
-        figures |= {name: figure.value, f"{name} source": figure.source}
+        figures |= {name: figure.value, f"{name}_source": figure.source}
         if figure.low is not None and figure.high is not None:
-            figures |= {f"{name} low": figure.low, f"{name} high": figure.high}
+            figures |= {f"{name}_low": figure.low, f"{name}_high": figure.high}
     return {
         "number": record.number,
         "state": record.state,
@@ -238,7 +238,7 @@ def best(
         raise ConfigError(f"no point is for part {part}{nearest(part or '', parts)}; the store has {', '.join(parts)}")
     groups: dict[str, list[tuple[PointRecord, SweepResult]]] = {}
     for record, result in candidates:
-        groups.setdefault(record.facts.get("test set", ""), []).append((record, result))
+        groups.setdefault(record.facts.get("test_set", ""), []).append((record, result))
     found, reasons = [], []
     for members in groups.values():
         try:
