@@ -426,6 +426,7 @@ class Estimate(Record):
     project_digest: str | None = None  # which project was estimated; joins the records of one design
     unpriced: tuple[str, ...] = ()  # layers of a kind without a model, left out of every figure
     between: Mapping[str, Figure] = field(default_factory=dict)  # resources that are no layer's: the rest of each sum
+    fit_probability: Figure | None = None  # that every resource is within the part, by the intervals at csynth
 
     @property
     def between_name(self) -> str:

@@ -14,6 +14,7 @@ from small_graphs import convolution, dense, flat, graph, relu, skip_graph, smal
 from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
 from toolkit.errors import ConfigError, ReportError
 from toolkit.estimation import analyze, check_fits, check_reports, estimate, estimate_variants, put_beside
+from toolkit.estimation.estimate import chance_within, probability_of_fit
 from toolkit.hls import lint
 from toolkit.hls.reports import CosimReport, CsynthReport, ModuleReport, UtilizationReport, VendorReports
 from toolkit.records import Estimate, Figure, Graph, HlsProject, Layer
@@ -324,3 +325,14 @@ def test_estimates_are_put_beside_reports() -> None:
     assert by_key[None, "lut_placed", "vsynth"].reported.value == 2500
     conv = by_key["conv", "dsp", "csynth"]
     assert conv.estimated.value == found.layers[0].dsp.value and isinstance(conv.inside, bool)
+
+
+def test_the_chance_to_fit_comes_from_the_intervals_and_names_what_decides() -> None:
+    near = Figure(95.0, "%", "model", low=80.0, high=130.0)
+    far, none = Figure(10.0, "%", "model", low=5.0, high=20.0), Figure(0.0, "%", "model", low=0.0, high=0.0)
+    found = probability_of_fit({"lut": near, "dsp": far, "uram": none})
+    assert found is not None and 0.5 < found.value < 0.75 and "lut decides" in str(found.note)
+    assert chance_within(far) == pytest.approx(1.0)
+    assert chance_within(Figure(150.0, "%", "model", low=100.0, high=200.0)) == pytest.approx(0.05)
+    assert chance_within(Figure(150.0, "%", "model")) == 0.0
+    assert probability_of_fit({}) is None

@@ -134,4 +134,6 @@ def show_estimate(found: Estimate) -> None:
     show_figures("further figures", dict(found.figures))
     for note in found.notes:
         tell(note)
-    tell({True: "fits the part", False: "does not fit the part", None: "whether it fits is unknown"}[found.fits])
+    verdict = {True: "fits the part", False: "does not fit the part", None: "whether it fits is unknown"}[found.fits]
+    chance = found.fit_probability
+    tell(f"{verdict} (probability {chance.value:.0%}, {chance.note})" if chance else verdict)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,9 @@ import numpy.typing as npt
 from toolkit.errors import DataError
 from toolkit.estimation.area import Area, Part, area_of, total
 from toolkit.estimation.cycles import Clock, Cycles, cycles_of, kernel_cycles
-from toolkit.estimation.rows import Row, read_all
+from toolkit.estimation.rows import Row
 from toolkit.estimation.stages import Stage
-from toolkit.store import digest, read_json, write_text
+from toolkit.store import read_json, write_text
 
 Floats = npt.NDArray[np.float64]
 Names = npt.NDArray[np.str_]
@@ -45,6 +45,7 @@ ROBUST_ERROR = 0.15  # relative error from which a row's weight falls (Huber)
 ROBUST_ROUNDS = 4
 SMALLEST = 20.0  # errors below so many LUTs or FFs count as if of this many
 QUANTILES = (0.05, 0.95)
+BALANCED_QUANTILES = (0.04, 0.96)
 UNSEEN_BOUNDS = (0.5, 2.0)  # of measured over estimated where no residual exists
 FEW_NETWORKS = 20  # with fewer networks an interval is a prediction, not quantiles (see ``ratio_bounds``)
 TYPICAL_NETWORKS, TYPICAL_SPREAD = 3, 0.25  # weight and size of the spread that kinds of few networks are drawn to
@@ -252,6 +253,13 @@ def nearest_residual(calibration: Calibration, kind: str, class_name: str, quant
     keys = [f"{kind}|{class_name}", *(f"{kind}|{name}" for name in elsewhere)]
     keys += [f"{group}|{name}" for group in (family, "all") for name in elsewhere]
     found = (calibration.residuals.get(f"{key}|{quantity}") for key in keys)
+    return next((residual for residual in found if residual is not None), None)
+
+
+@lru_cache(maxsize=256)
+def design_residual(calibration: Calibration, io_type: str, line: str, quantity: str) -> Residual | None:
+    """Residuals of whole designs of an io type, of that tool line if there are any."""
+    found = (calibration.residuals.get(f"design {io_type}|{name}|{quantity}") for name in (line, "any"))
     return next((residual for residual in found if residual is not None), None)
 
 
@@ -670,9 +678,28 @@ def ratio_bounds(ratios: Floats, networks: Names, quantity: str) -> tuple[float,
     return min(max(lowest - more, 0.2 * lowest), 1.0), max(highest + more, 1.0)
 
 
+def balanced_bounds(ratios: Floats, owners: Names) -> tuple[float, float]:
+    """Bounds of measured / estimated that held 81 to 96 % of whole designs of owners left out, 1 between them.
+
+    Quantiles in which an owner of many designs counts by their square root, a tenth wider (in logarithms).
+    """
+    count = Counter(owners.tolist())
+    order = np.argsort(ratios)
+    weights = np.array([count[name] ** -0.5 for name in owners[order]])
+    places = (np.cumsum(weights) - weights / 2) / weights.sum()
+    logs = np.log(np.maximum(ratios[order], 1e-3))
+    low, high = (math.exp(1.1 * float(np.interp(share, places, logs))) for share in BALANCED_QUANTILES)
+    return min(low, 1.0), max(high, 1.0)
+
+
 def ratio_of(item: Judged) -> float:
+    """Measured over estimated of one item."""
+    return ratio(item.estimated, item.measured)
+
+
+def ratio(estimated: float, measured: float) -> float:
     """Measured over estimated; counts of nothing compare as if one."""
-    return (item.measured + 1.0) / (item.estimated + 1.0) if item.estimated < 10 else item.measured / item.estimated
+    return (measured + 1.0) / (estimated + 1.0) if estimated < 10 else measured / estimated
 
 
 def interval(value: float, bounds: tuple[float, float]) -> tuple[float, float]:
@@ -781,42 +808,6 @@ def describe_rows(rows: Sequence[Row]) -> dict[str, Any]:
         "tools": sorted({str(row.tool) for row in rows}),
         "parts": sorted({row.part for row in rows}),
     }
-
-
-def calibrate(folders: Path | Sequence[Path], *, name: str = "own", base: Calibration | None = None) -> Calibration:
-    """Fit coefficients and residuals from one folder of rows or several.
-
-    With ``base`` the fit starts from an earlier calibration instead of the physical costs, and what the folder
-    has no rows of (tool classes, kinds of layers) is taken over from it: the way to a few rows of one's own.
-    Raises ``DataError`` when the folder lacks ``layers.csv``, ``designs.csv`` or usable rows.
-    """
-    given = [folders] if isinstance(folders, Path) else folders
-    samples = [sample_of(row) for row in read_all(given)]
-    fits = [fit(samples, quantity, base) for quantity in FITTED]
-    names = sorted({key for one in fits for key in one.classes})
-    coefficients = {
-        key: {one.quantity: one.coefficients(key if key in one.classes else "any") for one in fits} for key in names
-    }
-    trusted = {sample.row.id for sample in samples if trustworthy(sample)}
-    near, far = ([item for item in leave_one_out(samples, base, by=by) if item.id in trusted] for by in get_args(Group))
-    residuals = residuals_of(near, far)
-    seen = [sample for sample in samples if sample.row.id in trusted]
-    residuals |= unseen_residuals(seen)
-    content = Calibration(coefficients, residuals, ranges_of(seen), provenance_of(samples), name=name)
-    if base is not None:
-        content = taken_over(content, base)
-    return Calibration(**{**vars(content), "digest": digest(calibration_json(content))[:8]})
-
-
-def taken_over(own: Calibration, base: Calibration) -> Calibration:
-    """A calibration completed by what an earlier one knows and it does not."""
-    return Calibration(
-        coefficients={**base.coefficients, **own.coefficients},
-        residuals={**base.residuals, **own.residuals},
-        ranges={**base.ranges, **own.ranges},
-        provenance={**base.provenance, **own.provenance},
-        name=f"{own.name} on {base.label}",
-    )
 
 
 # On disk ---------------------------------------------------------------------------------------

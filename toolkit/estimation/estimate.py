@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 from typing import Any
 
 from toolkit import records
@@ -22,6 +23,7 @@ from toolkit.estimation.calibration import (
     SHIPPED,
     UNSEEN_BOUNDS,
     Calibration,
+    design_residual,
     interval,
     kind_key,
     load_calibration,
@@ -77,6 +79,7 @@ PLACED = {
 # Latency with FIFOs simulated over latency without: 5th and 95th percentile of 320 designs of 40 random
 # streamed networks (convolutions, depthwise, pooling, dense; RF 1 to 40), measured with this module.
 QUICK_SPREAD = (0.93, 1.04)
+SURE = 0.999  # a chance nobody needs to be told of
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +202,7 @@ def bounded(found: Estimate, unpriced: Sequence[str], graph: Graph) -> Estimate:
         **totals,
         utilization={name: bound_of(figure, named) for name, figure in found.utilization.items()},
         fits=None if found.fits else found.fits,
+        fit_probability=None,
         notes=(f"no estimate has a model for {named}: every total is a bound without it", *found.notes),
         figures={**found.figures, **sums},
         unpriced=tuple(unpriced),
@@ -587,6 +591,7 @@ def assemble(analysis: Analysis, setting: Setting, results: Sequence[LayerResult
         energy_uj=energy,
         utilization=share,
         fits=fitting(share, timing),
+        fit_probability=None if timing.stalled else probability_of_fit(share),
         layers=tuple(result.estimate for result in results),
         fifos=timing.fifos,
         notes=design_notes(setting, timing, results),
@@ -634,7 +639,7 @@ def design_resources(
     for quantity in RESOURCES:
         parts = [getattr(result.estimate, quantity) for result in results]
         extra = float(getattr(fifos, quantity, 0))
-        totals[quantity] = Figure(
+        summed = Figure(
             sum(part.value for part in parts) + extra,
             UNITS[quantity],
             "model",
@@ -642,7 +647,29 @@ def design_resources(
             high=sum(part.high if part.high is not None else part.value for part in parts) + extra * 1.2,
             note=f"csynth; {setting.calibration.label}",
         )
+        totals[quantity] = as_designs_were(summed, quantity, results, setting)
     return totals
+
+
+def as_designs_were(
+    summed: Figure,
+    quantity: str,
+    results: Sequence[LayerResult],
+    setting: Setting,
+    spread: tuple[float, float] = (1, 1),
+) -> Figure:
+    """A design's figure with the interval that whole designs of other owners earned.
+
+    Errors of layers are not independent, so that sums of their bounds say little: they stand where no design was
+    seen, and widen the interval where a layer is outside what the calibration knows.
+    """
+    residual = design_residual(setting.calibration, setting.hls.io_type, setting.clock.tool.line, quantity)
+    if residual is None or summed.low is None or summed.high is None:
+        return summed
+    low, high = interval(summed.value, (residual.low * spread[0], residual.high * spread[1]))
+    if any(result.estimate.notes for result in results):
+        low, high = min(low, summed.low), max(high, summed.high)
+    return replace(summed, low=min(low, summed.value), high=max(high, summed.value))
 
 
 def fifo_resources(analysis: Analysis, timing: Timing, setting: Setting) -> FifoArea:
@@ -661,7 +688,7 @@ def fifo_resources(analysis: Analysis, timing: Timing, setting: Setting) -> Fifo
 
 
 def cycle_figures(results: Sequence[LayerResult], timing: Timing, setting: Setting) -> dict[str, Figure]:
-    """Latency and interval with the widest relative interval of any layer that decides them."""
+    """Latency and interval, as far off as whole designs were; without such as the layer that decides them."""
     note = "simulated" if timing.simulated else "from stage latencies"
     figures = {}
     for name, value, worst, quantity, (less, more) in (
@@ -672,15 +699,43 @@ def cycle_figures(results: Sequence[LayerResult], timing: Timing, setting: Setti
         own = getattr(heavy.estimate, quantity) if heavy else None
         ratio_low = own.low / own.value if own and own.value else 1.0
         ratio_high = own.high / own.value if own and own.value else 1.0
-        figures[name] = Figure(
+        decided = Figure(
             value,
             "cycles",
             "model",
             low=min(value * max(ratio_low, 0.0) * less, value),
-            high=max(value * ratio_high * more, worst),
+            high=value * ratio_high * more,
             note=f"{note}; {setting.calibration.label}",
         )
+        residual = "interval_cycles" if name == "interval" else quantity
+        found = as_designs_were(decided, residual, results, setting, (less, more))
+        figures[name] = replace(found, high=max(found.high or value, worst))
     return figures
+
+
+def probability_of_fit(share: Mapping[str, Figure]) -> Figure | None:
+    """P(every resource within the part): each a lognormal with the interval as its 5th and 95th percentiles.
+
+    The resources are taken as independent, which is the lower end of what their errors in common would give.
+    ``None`` for a part that is in no device table. The note names the resource that decides.
+    """
+    chances = {name: chance_within(figure) for name, figure in share.items()}
+    if not chances:
+        return None
+    binding = min(chances, key=lambda name: chances[name])
+    together = math.prod(chances.values())
+    note = f"{binding} decides" if chances[binding] < SURE else "no resource is near the part's"
+    return Figure(round(together, 3), "", "model", note=f"{note}; by csynth, before placement")
+
+
+def chance_within(share: Figure) -> float:
+    """P(a resource takes at most 100 % of the part)."""
+    if share.value <= 0:
+        return 1.0
+    room = math.log(100 / share.value)
+    end = share.high if room > 0 else share.low
+    width = 0.0 if not end else abs(math.log(end / share.value)) / NormalDist().inv_cdf(0.95)
+    return NormalDist().cdf(room / width) if width else float(room >= 0)
 
 
 def scaled(figure: Figure, factor: float, unit: str) -> Figure:
