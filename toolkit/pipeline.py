@@ -170,16 +170,16 @@ def realize(design: DesignConfig, trained: TrainRecord, dataset: Dataset, folder
     alone = is_quantized(trained.model) and dataset.task != "unlabelled"
     reference = None if alone else trained.model
     judged = judge(emulator, dataset, float_model=reference)
-    exact = is_quantized(quantized.model)  # a float model has no bits to be equal to
-    keras = "QKeras" if exact else "float Keras"
+    keras = "QKeras" if is_quantized(quantized.model) else "float Keras"
     told = f"{judged.metric.title.lower()} {judged.metric.text(judged.merit.value)} emulated"
     say(f"{design.label}: {told}, {merit_text(quantized)} in {keras}")
     estimated = estimate(project)
     records: list[Any] = [quantized, project, judged, estimated]
     count = None if design.proof.whole_split else design.proof.csim_count
     library = emulator if count == 0 else build_csim(project)
-    inputs = dataset.inputs("test", CHECKED_WITHOUT_CSIM if count == 0 else count)
-    checks = [check(project, quantized.model, inputs, library=library)] if exact else []
+    checked = CHECKED_WITHOUT_CSIM if count == 0 else count
+    inputs, labels = dataset.inputs("test", checked), dataset.labels("test", checked)
+    checks = [check(project, quantized.model, inputs, library=library, labels=labels)]
     if library is not emulator:
         checks.append(prove(emulator, library, inputs))
         records.append(judge(library, dataset, count=count, float_model=reference))

@@ -15,6 +15,7 @@ from toolkit.records import (
     Figure,
     Finding,
     Implementation,
+    LayerError,
     LayerEstimate,
     LayerProfile,
 )
@@ -114,6 +115,7 @@ def check(bits: int, equal: bool = True, layer: str = "conv1") -> CheckResult:
         findings=() if equal else (finding,),
         images=100,
         profile=profile(bits),
+        errors=() if equal else (LayerError(layer, "ap_fixed<8,2>", 0.5, 0.1, 30.0, 20.0, 7, 1000),),
     )
 
 

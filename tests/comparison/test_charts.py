@@ -23,6 +23,7 @@ ALL = {
     "layers_bram",
     "utilization",
     "ranges",
+    "bit_loss",
     "confusion",
 }
 
@@ -64,6 +65,7 @@ def test_every_mark_tells_its_figures(name: str, full: dict[str, Chart]) -> None
         "layers_bram": "cnn q8; conv3; BRAM: 3 18 Kb (model)",
         "utilization": "cnn q8; LUT: ",
         "ranges": "relu1; ap_ufixed",
+        "bit_loss": "cnn q4; conv1; ap_fixed<8,2",
         "confusion": "0 taken for 0; ",
     }
     assert told[name] in drawn.replace("&lt;", "<")

@@ -372,7 +372,9 @@ def proof_caveats(rows: Sequence[Implementation]) -> list[str]:
     if stalled:
         found.append(f"Deadlock with the FIFO depths of the project: {listing(stalled)}.")
     checks = [(row.name, part) for row in rows for part in row.parts if isinstance(part, CheckResult)]
-    unequal = list(dict.fromkeys(name for name, check in checks if not check.equal and not check.failed))
+    unequal = list(
+        dict.fromkeys(name for name, check in checks if check.exact and not check.equal and not check.failed)
+    )
     if unequal:  # those that failed lead the answer
         found.append(f"Outputs differ between engines for {listing(unequal)}: see Agreement.")
     shallow = [

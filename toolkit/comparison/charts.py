@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from toolkit.comparison.compare import Comparison
 from toolkit.comparison.drawing import Chart, Draw
-from toolkit.comparison.layer_charts import confusion, layers, ranges, utilization
+from toolkit.comparison.layer_charts import bit_loss, confusion, layers, ranges, utilization
 from toolkit.comparison.scatter import bits, cost
 
 DRAWINGS: tuple[Draw, ...] = (
@@ -23,6 +23,7 @@ DRAWINGS: tuple[Draw, ...] = (
     layers("bram_18k", "layers_bram", "BRAM by layer", "18 Kb block RAM, by layer"),
     utilization,
     ranges,
+    bit_loss,
     confusion,
 )
 

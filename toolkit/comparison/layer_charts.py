@@ -25,12 +25,22 @@ from toolkit.comparison.drawing import (
 )
 from toolkit.errors import ConfigError
 from toolkit.precision import Precision
-from toolkit.records import BaselineRecord, CheckResult, Estimate, Figure, Implementation, LayerEstimate, LayerProfile
+from toolkit.records import (
+    BaselineRecord,
+    CheckResult,
+    Estimate,
+    Figure,
+    Implementation,
+    LayerError,
+    LayerEstimate,
+    LayerProfile,
+)
 
 BAR = 26  # pixels a row of a bar chart takes
 MOST_SERIES = len(SERIES_COLOURS)
 RESOURCE_TITLES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram_18k": "BRAM", "uram": "URAM"}
 MOST_CLASSES = 20
+MOST_LOSSES = 4  # designs in the chart of where the bits go
 MOST_PERCENT = 300.0  # longer bars are cut off: what matters is that they do not fit
 CYCLES = "initiation_interval_cycles"
 
@@ -256,6 +266,46 @@ def ranges(comparison: Comparison, width: int) -> Chart | None:
     )
     spec = finished(alt.layer(held, used, *ends), width, 20 * len(values))
     return Chart("ranges", f"Ranges in {row.name}", caption, spec)
+
+
+def bit_loss(comparison: Comparison, width: int) -> Chart | None:
+    """Signal to error by layer, of the designs that differ from their model: where the bits go."""
+    import altair as alt
+
+    rows = [row for row in comparison.rows if errors_of(row)][:MOST_LOSSES]
+    values: Values = [loss_value(row, error) for row in rows for error in errors_of(row) if error.sqnr_db is not None]
+    if not values:
+        return None
+    names = list(dict.fromkeys(error.layer for row in rows for error in errors_of(row)))
+    y = alt.Y("layer:N", sort=names, title=None, axis=alt.Axis(labelLimit=width // 2, ticks=False, domain=False))
+    scale = alt.Scale(domain=[row.name for row in rows], range=list(SERIES_COLOURS[: len(rows)]))
+    chart = (
+        alt.Chart(data(values))
+        .mark_bar()
+        .encode(
+            x=alt.X("value:Q", title="Signal to error (dB)", scale=alt.Scale(zero=True)),
+            y=y,
+            yOffset=alt.YOffset("design:N", sort=[row.name for row in rows]),
+            color=alt.Color("design:N", scale=scale, legend=series_legend(width) if len(rows) > 1 else None),
+            **marks(),
+        )
+    )
+    caption = (
+        "How close each layer is to the model: 10 log10 of signal to error power on checked images, 6 dB are a bit. "
+        "Where a bar is much shorter than that of the layer before it, bits are lost. Exact layers have no bar."
+    )
+    height = (9 * len(rows) + 10) * max(len(names), 2)
+    return Chart("bit_loss", "Where the bits go", caption, finished(chart, width, height))
+
+
+def errors_of(row: Implementation) -> tuple[LayerError, ...]:
+    """Layer errors of a design's check, the last one that has any."""
+    return next((part.errors for part in row.parts[::-1] if isinstance(part, CheckResult) and part.errors), ())
+
+
+def loss_value(row: Implementation, error: LayerError) -> dict[str, Any]:
+    tip = f"{row.name}; {error.layer}; {error.precision}: {error.sqnr_db:.1f} dB, at most {error.maximum:.3g} off"
+    return {"design": row.name, "layer": error.layer, "value": error.sqnr_db, "tip": tip}
 
 
 def profiled(comparison: Comparison) -> Implementation | None:

@@ -172,6 +172,9 @@ def from_reports(part: VendorReports) -> Contribution:
 def from_check(part: CheckResult) -> Contribution:
     left, right = part.compared
     verdict = "equal to" if part.equal else "differs from"
+    if not part.exact and not part.equal:
+        fact = {f"{right} against {left}": f"close to {left}: {part.closeness}"}
+        return Contribution({}, fact, (part,), None, None, "fpga", part.project_digest)
     outputs = f"{part.outputs_different:,} of {part.outputs_total:,} outputs differ on {part.images:,} images"
     return Contribution(
         {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,14 +57,14 @@ def largest_fall(errors: Sequence[LayerError]) -> LayerError | None:
     return max(later or inexact[:1], key=lambda error: error.fall_db, default=None)
 
 
-def decisions(expected: Array, got: Array, labels: Array | None, source: Source) -> dict[str, Figure]:
+def decisions(expected: Array, got: Array, labels: Any, source: Source) -> dict[str, Figure]:
     """Share of images on which both choose the same class, and, with labels, the accuracy of both."""
     if expected.shape[1] < CLASSES:
         return {}
     ours, theirs = got.argmax(axis=1), expected.argmax(axis=1)
     images = f"{len(got):,} images"
     figures = {"agreement": Figure(float((ours == theirs).mean()), "fraction", source, note=images)}
-    if labels is not None and labels.shape == ours.shape and np.issubdtype(labels.dtype, np.integer):
+    if isinstance(labels, np.ndarray) and labels.shape == ours.shape and np.issubdtype(labels.dtype, np.integer):
         figures["accuracy"] = Figure(float((ours == labels).mean()), "fraction", source, note=images)
         theirs_right = float((theirs == labels).mean())
         figures["accuracy_of_model"] = Figure(theirs_right, "fraction", "measured", note=f"Keras, {images}")

@@ -51,7 +51,7 @@ class Library(Protocol):
 
 
 def check(
-    project: HlsProject, model: Any, x: Any, *, library: Library | None = None, labels: Array | None = None
+    project: HlsProject, model: Any, x: Any, *, library: Library | None = None, labels: Any = None
 ) -> CheckResult:
     """Compare a Keras model's outputs with its project's on images ``x``.
 
