@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 
 from toolkit.errors import ProcessError, install
 from toolkit.process import find_tool, run
@@ -38,6 +39,8 @@ def diagnose() -> tuple[Diagnosis, ...]:
             "chromium", "--version", cost="browser tests of the report are skipped; reports are made without it"
         ),
         *diagnose_packages(),
+        diagnose_extra("distributed", "cluster", cost="no sweep on a Dask cluster; local processes evaluate"),
+        diagnose_extra("psycopg", "postgres", cost="no sweep's book on PostgreSQL; SQLite and journal files hold it"),
         diagnose_store(),
     )
 
@@ -101,6 +104,14 @@ def diagnose_providers() -> Iterator[Diagnosis]:
 def diagnose_packages() -> Iterator[Diagnosis]:
     for package, version in package_versions().items():
         yield Diagnosis(package, True, version, "")
+
+
+def diagnose_extra(package: str, extra: str, cost: str) -> Diagnosis:
+    """A package of one of our extras, which is not imported."""
+    try:
+        return Diagnosis(package, True, metadata.version(package), "")
+    except metadata.PackageNotFoundError:
+        return Diagnosis(package, False, "not installed", f"{cost} ({install(extra)})")
 
 
 def diagnose_store() -> Diagnosis:

@@ -39,7 +39,7 @@ JOURNAL_SUFFIXES = (".log", ".journal")
 SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 OPENINGS = 10  # attempts to open a database whose tables another process is making
 MADE_BY_ANOTHER = re.compile("already exists|UniqueViolation|UNIQUE constraint|duplicate key|locked")
-PASSWORDS = re.compile(r":/{1,2}[^:/@\s]*:(.*)@|pass\w*=([^&\s]+)")  # of a URL, well formed or not
+PASSWORDS = re.compile(r"(:/{1,2}[^:/@\s]*:)(.*)(?=@)|(pass\w*=)([^&\s]+)")  # in a URL, well formed or not
 BUSY_TIMEOUT_S = 60.0  # how long SQLite waits for another writer
 UNKNOWN_VIOLATION = 1e12  # of a constraint on a figure that is not known; Optuna takes no infinity everywhere
 ABOUT = "toolkit"  # study attribute: what this is
@@ -110,13 +110,12 @@ def shown_storage(storage: str | Path | None = None) -> str:
     >>> shown_storage("postgresql://me:secret@db.example.org/sweeps?password=x")
     'postgresql://me:***@db.example.org/sweeps?password=***'
     """
-    text = str(storage or default_storage())
-    return without_passwords(text, text)
+    return PASSWORDS.sub(r"\1\3***", str(storage or default_storage()))
 
 
 def without_passwords(text: str, storage: str) -> str:
-    """What a driver says of a storage, or a storage itself, with its passwords starred out, also as they were typed."""
-    found = [match[0] or match[1] for match in PASSWORDS.findall(storage)]
+    """What a driver says of a storage, should it repeat the storage's passwords, spelled in whatever way."""
+    found = [match[1] or match[3] for match in PASSWORDS.findall(storage)]
     for password in filter(None, (*found, *map(unquote, found))):
         text = text.replace(password, "***")
     return text
