@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.config import HlsConfig
-from toolkit.errors import ConfigError, ProcessError, StoreError, ToolNotFound
+from toolkit.errors import ConfigError, ProcessError, ReportError, StoreError, ToolNotFound
 from toolkit.hls.vendor import STATE, find_vendor_tool, synthesize
 from toolkit.records import Graph, HlsProject
 
@@ -96,6 +96,28 @@ def test_what_is_done_is_not_run_again(tools: Path, tmp_path: Path) -> None:
     first = synthesize(project(tmp_path), folder=work)
     second = synthesize(project(tmp_path), folder=work)
     assert len(calls(work)) == 1 and first.reports == second.reports
+
+
+@pytest.mark.parametrize("damaged", [STATE, "*_csynth.rpt"])
+def test_what_is_damaged_is_synthesized_again(damaged: str, tools: Path, tmp_path: Path) -> None:
+    install(tools, "vitis-run")
+    work = tmp_path / "work"
+    first = synthesize(project(tmp_path), folder=work)
+    found = list(work.rglob(damaged))
+    assert found
+    for path in found:
+        path.write_bytes(b"")
+    assert synthesize(project(tmp_path), folder=work).reports == first.reports
+    assert synthesize(project(tmp_path), folder=work).reports == first.reports
+
+
+def test_a_tool_that_reports_nothing_has_synthesized_nothing(tools: Path, tmp_path: Path) -> None:
+    (tools / "vitis-run").write_text("#!/bin/sh\nexit 0\n")
+    (tools / "vitis-run").chmod(0o755)
+    for _ in range(2):
+        with pytest.raises(ReportError):
+            synthesize(project(tmp_path), folder=tmp_path / "work")
+    assert not (tmp_path / "work" / STATE).exists()
 
 
 def test_a_step_that_takes_too_long_is_ended(tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,10 +77,6 @@ def here() -> dict[str, str]:
     return trained()
 
 
-def test_beside_a_thread_that_draws(here: dict[str, str]) -> None:
-    assert trained() == here
-
-
 def test_in_another_thread_a_dask_workers(here: dict[str, str]) -> None:
     distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
     with distributed.Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:

@@ -11,12 +11,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from toolkit.errors import ConfigError, ProcessError, StoreError, ToolNotFound
+from toolkit.errors import ConfigError, ProcessError, ReportError, StoreError, ToolNotFound
 from toolkit.hls.reports import VendorReports, read_reports
 from toolkit.process import find_tool, override_variable, run
 from toolkit.records import HlsProject
-from toolkit.store import digest, read_json, store_root, write_json, write_text
+from toolkit.store import digest, read_json, set_aside, store_root, tell, write_json, write_text
 
 STEPS = ("csim", "csynth", "cosim", "export", "vsynth")
 # hls4ml's names of the steps in build_opt.tcl and on the command line of build_prj.tcl.
@@ -76,14 +77,24 @@ def synthesize(
     name, tool = find_vendor_tool(project.config.backend)
     work = folder or store_root() / "synthesis" / digest(project.digest, str(tool))
     state = prepare(project, work)
+    done_before = set(wanted) <= set(state)
     for step in wanted:
         if step in state:
             continue
         if progress is not None:
             progress(step)
-        state[step] = run_step(name, tool, work, step, timeout_s, first=not state)
+        seconds = run_step(name, tool, work, step, timeout_s, first=not state)
+        if step == "csynth":
+            read_reports(work)  # a tool that ends well without a report has synthesized nothing
+        state[step] = seconds
         write_json(work / STATE, {"digest": project.digest, "tool": name, "seconds": state})
-    return SynthesisRecord(read_reports(work), work, name, wanted, dict(state))
+    try:
+        return SynthesisRecord(read_reports(work), work, name, wanted, dict(state))
+    except ReportError as error:
+        if not done_before:
+            raise
+        set_aside(work, work.parent if folder else store_root(), str(error))
+    return synthesize(project, steps=steps, timeout_s=timeout_s, folder=folder, progress=progress)
 
 
 def ordered_steps(steps: Sequence[str]) -> tuple[str, ...]:
@@ -98,8 +109,7 @@ def ordered_steps(steps: Sequence[str]) -> tuple[str, ...]:
 def prepare(project: HlsProject, work: Path) -> dict[str, float]:
     """Copy the project where the tool will work, unless a run of the same project is there; seconds of ended steps."""
     state = work / STATE
-    if state.is_file():
-        content = read_json(state)
+    if state.is_file() and (content := state_of(state)) is not None:
         if content.get("digest") == project.digest:
             return {step: float(seconds) for step, seconds in content["seconds"].items()}
         raise StoreError(
@@ -109,6 +119,16 @@ def prepare(project: HlsProject, work: Path) -> dict[str, float]:
         raise StoreError(f"{project.path} has no build_prj.tcl; write the project again")
     shutil.copytree(project.path, work, ignore=NOT_COPIED, dirs_exist_ok=True)
     return {}
+
+
+def state_of(path: Path) -> dict[str, Any] | None:
+    """What a run has noted of its ended steps; None when the note is damaged, and the tool begins anew."""
+    try:
+        content = read_json(path)
+        return content if isinstance(content["digest"], str) and isinstance(content["seconds"], dict) else None
+    except (StoreError, KeyError, TypeError):
+        tell(f"{path} was damaged; its steps are run again")
+        return None
 
 
 def run_step(name: str, tool: Path, work: Path, step: str, timeout_s: float, *, first: bool) -> float:
