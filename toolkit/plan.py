@@ -140,6 +140,8 @@ def plan_design(design: DesignFile, folder: str | Path | None = None) -> Plan:
     from toolkit.training.train import require_fit, require_labels
 
     check_design(design, folder)
+    if folder is not None:
+        check_models(Path(folder) / "models", design)
     for training in trainings(design):
         use_threads(training.threads)  # before anything makes TensorFlow begin
     dataset = load_dataset(design.dataset, task=design.task)
@@ -312,6 +314,15 @@ def baselines_of(design: DesignFile, model: keras.Model) -> tuple[BaselineConfig
             f"baselines are of a float model, but {model.name} is quantized already; leave [[baselines]] out"
         )
     return ()
+
+
+def check_models(folder: Path, design: DesignFile) -> None:
+    """Raise where trained models would take the place of somebody else's files."""
+    from toolkit.training.folders import require_own
+    from toolkit.training.saving import FILES
+
+    for name in (design.model.label, *(wanted.label for wanted in distinct_labels(design.designs))):
+        require_own(folder / name, FILES)
 
 
 def check_schedules(design: DesignFile) -> None:
