@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import ProcessError, ToolNotFound
-from toolkit.process import require_tool, run
+from toolkit.process import require_tool, run, run_in_sandbox
 
 
 def python(code: str) -> list[str]:
@@ -107,3 +107,34 @@ def test_however_we_end_no_program_of_ours_goes_on(number: signal.Signals, code:
     assert parent.communicate(timeout=30)[0] == said
     assert parent.returncode == code
     until(lambda: not sleepers(mark))
+
+
+HOSTILE = """
+echo written > "$1/inside"
+echo written > "$2/outside" 2>/dev/null && echo "wrote outside"
+grep -q : /proc/net/dev && tail -n +3 /proc/net/dev | grep -v lo: && echo "sees a network"
+kill -0 "$3" 2>/dev/null && echo "sees other processes"
+exit 7
+"""
+
+
+def test_a_sandbox_confines_what_runs_in_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    command = ["/bin/sh", "-c", HOSTILE, "hostile", own, other, str(os.getpid())]
+    code = run_in_sandbox(command, own, {})
+    said = capfd.readouterr()
+    if code in (1, 125) and "unshare" in said.err + said.out:
+        pytest.skip(f"no sandbox here: {said.err.strip()}")
+    assert (code, said.out) == (7, ""), said
+    assert (own / "inside").read_text() == "written\n"
+    assert list(other.iterdir()) == []
+
+
+def test_without_a_sandbox_nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TOOLKIT_BWRAP", "/nowhere/bwrap")
+    monkeypatch.setenv("TOOLKIT_UNSHARE", "/nowhere/unshare")
+    with pytest.raises(ToolNotFound, match="bubblewrap"):
+        run_in_sandbox(["touch", tmp_path / "made"], tmp_path, {})
+    assert list(tmp_path.iterdir()) == []

@@ -34,6 +34,7 @@ TOOL_PURPOSE = {
     "vivado_hls": "Vivado HLS up to 2020.1: measured csynth, cosim and vsynth in place of estimates",
     "vivado": "Vivado: logic synthesis and place-and-route figures",
     "nvidia-smi": "an NVIDIA GPU: training and baselines on it",
+    "unshare": "runs csim of a stranger's C++ in a sandbox, as bubblewrap does (Debian: apt-get install bubblewrap)",
     "chromium": "headless browser: the browser tests of the HTML report",
 }
 
@@ -273,3 +274,42 @@ def describe(argv: Sequence[str], what: str, output: str, log: Path | None, line
     tail = "\n".join("    " + line for line in output.strip().splitlines()[-lines:])
     where = f"\n  whole output: {log}" if log else ""
     return f"{what}: {shlex.join(argv)}\n{tail or '    (no output)'}{where}"
+
+
+# Read-only everywhere but in one folder; what the kernel mounts for itself may refuse, it holds no files.
+READ_ONLY = """
+mount --bind "$1" "$1" || exit 125
+while read -r _ _ _ _ place flags _; do
+    case "$place" in "$1" | /proc | /proc/* | /sys | /sys/* | /dev | /dev/*) continue ;; esac
+    mount -o "remount,bind,ro,$flags" "$place" || { echo "sandbox: $place cannot be made read-only" >&2; exit 125; }
+done <<MOUNTS
+$(sed -E 's/^(([^ ]+ ){5})r[ow]/\\1ro/' /proc/self/mountinfo)
+MOUNTS
+shift
+exec "$@"
+"""
+
+
+def sandboxed(command: Sequence[str | Path], writable: Path) -> list[str]:
+    """``command`` without network, without sight of other processes, and with one folder it can write to.
+
+    It reads what the user may read. Uses bubblewrap, else ``unshare`` with a user namespace; raises
+    ``ToolNotFound`` where there is neither.
+    """
+    wanted = [str(part) for part in command]
+    if bubblewrap := find_tool("bwrap"):
+        mounts = ["--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc"]
+        own = ["--bind", str(writable), str(writable), "--unshare-all", "--die-with-parent"]
+        return [str(bubblewrap), *mounts, *own, *wanted]
+    unshare = require_tool("unshare")
+    spaces = ["--user", "--map-root-user", "--net", "--ipc", "--mount", "--pid", "--mount-proc"]
+    script = ["/bin/sh", "-c", READ_ONLY, "sandbox", str(writable)]
+    return [str(unshare), *spaces, "--fork", "--kill-child", *script, *wanted]
+
+
+def run_in_sandbox(command: Sequence[str | Path], writable: Path, env: Mapping[str, str]) -> int:
+    """Run a program :func:`sandboxed`, with this one's input and output; its exit code."""
+    try:
+        return subprocess.call(sandboxed(command, writable), env={**os.environ, **env, "TMPDIR": str(writable)})
+    except OSError as error:
+        raise ProcessError(f"the sandbox cannot be started: {error.strerror or error}") from error

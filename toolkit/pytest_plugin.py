@@ -10,6 +10,8 @@ Active through the entry point ``pytest11`` as soon as ``toolkit`` is installed.
 
 The emulator answers first; csim proves: it runs when a golden was made from another project than the
 one tested (always with ``--csim``, never with ``--no-csim``), and wherever a test asks for ``csim``.
+csim compiles and runs a project's C++ with the rights of whoever runs pytest: of a stranger's folder, use
+``--no-csim`` until it has been read.
 
 TensorFlow, hls4ml and NumPy are imported only when a fixture is used.
 """

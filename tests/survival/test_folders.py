@@ -10,6 +10,7 @@ import pytest
 
 from tests.survival.hostile_folders import Mutation, mutations
 from tests.survival.judge import CANARY, judge
+from toolkit.cli import exit_code
 from toolkit.emulation import emulate
 from toolkit.errors import HlsError
 from toolkit.estimation import estimate
@@ -85,3 +86,16 @@ def test_constants_in_any_spelling(hls_folder: Path, tmp_path: Path, old: str, n
     assert [layer.shape for layer in open_project(folder).layers] == [
         layer.shape for layer in open_project(hls_folder).layers
     ]
+
+
+def test_a_strangers_c_plus_plus_is_not_run_unasked(
+    hls_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """check emulates it; csim, which was asked for, says whose rights it has."""
+    monkeypatch.setenv("TOOLKIT_GXX", "/nowhere/g++")
+    assert exit_code(["check", str(hls_folder)]) == 0
+    said = capsys.readouterr()
+    assert "its C++ is emulated, not run" in said.err
+    assert "emulation equals" in said.out or "emulation differs" in said.out
+    assert exit_code(["csim", str(hls_folder)]) == 2
+    assert "its C++ runs with your rights" in capsys.readouterr().err

@@ -72,7 +72,7 @@ def test_unknown_classes_are_named(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("absent.keras", None, "does not exist"),
-        ("model.pt", b"x", "ends in .keras or .h5"),
+        ("model.pt", b"x", "ends in .keras, .h5"),
         ("broken.keras", b"not a zip", "cannot be loaded"),
         ("broken.h5", b"not hdf5", "cannot be loaded"),
     ],

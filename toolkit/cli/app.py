@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,6 +76,14 @@ def common(
 # Click's own class, wherever this typer keeps its click.
 UsageError: Any = typer.BadParameter.__bases__[0]
 
+ASKED: ContextVar[tuple[str, ...]] = ContextVar("arguments of the command line", default=())
+
+
+def command_line() -> tuple[str, ...]:
+    """The arguments of the command that runs."""
+    return ASKED.get()
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DataName = Annotated[
     str | None,
@@ -114,6 +123,7 @@ def leave(code: int) -> None:
 
 def exit_code(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    ASKED.set(tuple(sys.argv[1:] if arguments is None else arguments))
     try:
         outcome = app(args=arguments, standalone_mode=False)
     except UsageError as error:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from toolkit.cli.app import AsJson, Count, DataDir, DataName, ProjectPath, app
+from toolkit.cli.app import AsJson, Count, DataDir, DataName, ProjectPath, app, command_line
 from toolkit.cli.inputs import open_model, read_inputs, write_array
-from toolkit.cli.output import print_alarm, print_json, show_figures, show_findings, show_table, tell
+from toolkit.cli.output import print_alarm, print_json, say, show_figures, show_findings, show_table, tell
 
 if TYPE_CHECKING:
     from toolkit.cli.answers import Csim
     from toolkit.records import CheckResult, LayerError, LayerProfile
+
+Sandboxed = Annotated[
+    bool, typer.Option("--sandbox", help="Without network or files to write, in bubblewrap or unshare.")
+]
+
+INSIDE = "TOOLKIT_INSIDE_SANDBOX"  # set for the command that runs in one
 
 WITHOUT_VECTORS = "bits and ranges: the project holds no test vectors (tb_data); name images with --dataset or --inputs"
 
@@ -29,12 +38,16 @@ def csim(
     inputs: Annotated[Path | None, typer.Option(help="Float inputs [n, ...] in a .npy file.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the outputs to this .npy file.")] = None,
     emulated: Annotated[bool, typer.Option("--emulate", help="Use the emulator: the same bits, no compiler.")] = False,
+    sandbox: Sandboxed = False,
     as_json_: AsJson = False,
 ) -> int:
     """Compile a project's C++ and run it on images, or on its own test vectors when none are named.
 
-    A project without vectors is compiled, and that is said.
+    That C++ runs with your rights: of a stranger's folder, use --emulate or --sandbox. A project without
+    vectors is compiled, and that is said.
     """
+    if sandbox and not emulated:
+        return again_in_sandbox(out)
     from toolkit.cli.answers import Csim
     from toolkit.comparison import evaluate_outputs
     from toolkit.emulation import emulate
@@ -43,6 +56,8 @@ def csim(
     opened = open_project(project)
     x, judge_by = read_inputs(inputs, dataset, data_dir, count)
     engine = "emulation" if emulated else "csim"
+    if not emulated:
+        warn_of_foreign(project)
     library = emulate(opened) if emulated else build_csim(opened)
     answer = Csim(opened.path, opened.digest, engine, 0 if x is None else len(x))
     if x is None and not holds_vectors(opened):
@@ -81,13 +96,18 @@ def check(
     count: Annotated[int, typer.Option(min=1, help="Test images to compare on.")] = 100,
     inputs: Annotated[Path | None, typer.Option(help="Float inputs [n, ...] in a .npy file.")] = None,
     emulated: Annotated[bool, typer.Option("--emulate", help="Leave csim out; no compiler needed.")] = False,
+    by_csim: Annotated[
+        bool, typer.Option("--csim", help="Compile and run the C++ of a folder that toolkit did not write as well.")
+    ] = False,
+    sandbox: Sandboxed = False,
     as_json_: AsJson = False,
 ) -> int:
     """Findings before synthesis and, with images, layer ranges and the bits: Keras, emulator and csim.
 
-    Without images the project's own test vectors are compared; what cannot be checked is said. A float
-    model is judged by how close the design is. Exit code 1 for an error among the findings or for bits
-    that differ.
+    csim runs a project's C++ with your rights, so a folder without toolkit's manifest is emulated, unless
+    --csim or --sandbox is given. Without images the project's own test vectors are compared; what cannot
+    be checked is said. A float model is judged by how close the design is. Exit code 1 for an error among
+    the findings or for bits that differ.
     """
     from toolkit.cli.answers import Check
     from toolkit.emulation import emulate, prove
@@ -95,8 +115,16 @@ def check(
     from toolkit.estimation import estimate as estimated
     from toolkit.hls import build_csim, check_vectors, holds_vectors, lint, open_project
     from toolkit.hls import check as compared
+    from toolkit.hls.folder import is_foreign
 
+    if sandbox and not emulated:
+        return again_in_sandbox(None)
     opened = open_project(project)
+    if is_foreign(project) and not emulated and not by_csim:
+        say(f"{project} was not written by toolkit: its C++ is emulated, not run; --csim runs it, --sandbox confined")
+        emulated = True
+    elif not emulated:
+        warn_of_foreign(project)
     x, judge_by = read_inputs(inputs, dataset, data_dir, count)
     left_out: list[str] = []
 
@@ -136,6 +164,39 @@ def check(
         for line in left_out:
             tell(f"not checked: {line}")
     return 1 if failed else 0
+
+
+def warn_of_foreign(*projects: Path) -> None:
+    """A line for folders that toolkit did not write, before their C++ runs."""
+    from toolkit.hls.folder import is_foreign
+
+    for project in projects:
+        if is_foreign(project) and not in_sandbox():
+            say(f"{project} was not written by toolkit: its C++ runs with your rights (--sandbox confines it)")
+
+
+def in_sandbox() -> bool:
+    """Whether this process is the one that ``again_in_sandbox`` started."""
+    return INSIDE in os.environ
+
+
+def again_in_sandbox(out: Path | None) -> int:
+    """This command once more, confined, with a store of its own; what it puts out is copied to ``out``."""
+    from toolkit.errors import DataError
+    from toolkit.process import run_in_sandbox
+    from toolkit.reading import VECTORS_BYTES, read_bytes
+    from toolkit.store import write_bytes
+
+    with tempfile.TemporaryDirectory(prefix="toolkit-sandbox-") as name:
+        scratch = Path(name).resolve()
+        asked = [argument for argument in command_line() if argument != "--sandbox"]
+        asked += ["--csim"] if asked[0] == "check" and "--csim" not in asked else []
+        asked += ["--out", str(scratch / "outputs.npy")] if out else []
+        env = {INSIDE: "1", "TOOLKIT_STORE": str(scratch / "store"), "HOME": str(scratch)}
+        code = run_in_sandbox([sys.executable, "-m", "toolkit", *asked], scratch, env)
+        if out and code == 0:
+            write_bytes(out, read_bytes(scratch / "outputs.npy", VECTORS_BYTES, DataError))
+        return code
 
 
 def show_checks(checks: Sequence[CheckResult]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.app import AsJson, app
+from toolkit.cli.csim import Sandboxed, again_in_sandbox, warn_of_foreign
 from toolkit.cli.output import print_json, show_comparison, tell
 
 Records = Annotated[
@@ -53,9 +54,17 @@ def diff(
     before: Annotated[Path, typer.Argument(help="A project (any hls4ml folder) or a run's folder.")],
     after: Annotated[Path, typer.Argument(help="Another of the same kind.")],
     by_csim: Annotated[bool, typer.Option("--csim", help="Compare bits with g++ instead of the emulator.")] = False,
+    sandbox: Sandboxed = False,
     as_json_: AsJson = False,
 ) -> int:
-    """Say which layers' types, weights, bits, cycles and resources changed; exit code 1 if any did."""
+    """Say which layers' types, weights, bits, cycles and resources changed; exit code 1 if any did.
+
+    --csim compiles and runs the C++ of both with your rights; --sandbox confines it.
+    """
+    if by_csim and sandbox:
+        return again_in_sandbox(None)
+    if by_csim:
+        warn_of_foreign(before, after)
     from toolkit.comparison import diff as changes
 
     found = changes(before, after, csim=by_csim)
