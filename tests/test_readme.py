@@ -43,7 +43,7 @@ def tracked_files() -> list[str]:
 
 def test_every_dependency_is_imported_somewhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    modules = {"qkeras-v3": "qkeras", "scikit-learn": "sklearn", "vl-convert-python": "vl_convert"}
+    modules = {"qkeras-v3": "qkeras", "scikit-learn": "sklearn", "vl-convert-python": "vl_convert", "pyyaml": "yaml"}
     names = [re.split(r"[\[<>=~ ]", requirement)[0] for requirement in project["dependencies"]]
     source = "\n".join(path.read_text() for path in (ROOT / "toolkit").rglob("*.py"))
     # What Keras' ONNX export and image loader run on, data files that are read without importing, pandas' Parquet.

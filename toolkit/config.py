@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from toolkit.errors import ConfigError
+from toolkit.hls4ml_settings import hls_table
 from toolkit.sections import (
     Bits,
     Flag,
@@ -296,6 +297,15 @@ class HlsConfig(Section):
     """Exceptions by layer name; a separable convolution's is for both layers it is split into."""
     test_vectors: Natural = 16
     """Input/output pairs written to ``tb_data`` when inputs are given."""
+
+    @classmethod
+    def from_hls4ml(cls, source: str | Path | Mapping[str, Any], **more: Any) -> Self:
+        """The configuration that hls4ml's own dictionaries or an ``hls4ml_config.yml`` describe.
+
+        ``more`` are further keys of ``[hls]``, such as ``part``, which the dictionary of ``config_from_keras_model``
+        does not hold. Raises ``ConfigError`` naming a setting that has no counterpart.
+        """
+        return cls(**{**hls_table(source), **more})
 
     def of_layers(self, names: Collection[str]) -> dict[str, LayerHlsConfig]:
         """``layers`` for hls4ml layers of these names; a separable convolution's reaches all that is made of it."""
