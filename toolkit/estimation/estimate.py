@@ -465,10 +465,8 @@ def quick_timing(
     first: dict[str, float] = {}
     last: dict[str, float] = {}
     slowest, latest = 1.0, 1.0
-    for layer in analysis.graph.layers:
-        result = by_name.get(layer.name)
-        sources = [tensor.name for tensor in layer.inputs]
-        made = [tensor.name for tensor in layer.outputs]
+    for name, sources, made in wiring(analysis):
+        result = by_name.get(name)
         if result is None:
             begin, end = max((first[n] for n in sources), default=0.0), max((last[n] for n in sources), default=0.0)
             first.update(dict.fromkeys(made, begin))
@@ -495,6 +493,18 @@ def quick_timing(
         note,
         latency_spread=QUICK_SPREAD,
     )
+
+
+def wiring(analysis: Analysis) -> list[tuple[str, list[str], list[str]]]:
+    """Name of each layer and of the tensors it reads and makes, listed once for all variants."""
+    found = analysis.memory.get("wiring")
+    if found is None:
+        found = analysis.memory["wiring"] = [
+            (layer.name, [tensor.name for tensor in layer.inputs], [tensor.name for tensor in layer.outputs])
+            for layer in analysis.graph.layers
+        ]
+    names: list[tuple[str, list[str], list[str]]] = found
+    return names
 
 
 def stage_profile(stage: Stage, cycles: Cycles) -> tuple[float, float, float]:
