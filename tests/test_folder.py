@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from toolkit import network
 from toolkit.config import HlsConfig
 from toolkit.errors import DataError, HlsError
 from toolkit.hls.firmware import expand_macros, parse_configs, parse_top, parse_types
 from toolkit.hls.folder import open_project, read_folder
+from toolkit.hls.network import network_of
 from toolkit.hls.project import write_project
 from toolkit.hls.vectors import check_vectors, read_vectors
 from toolkit.reading import Malformed
@@ -146,6 +148,7 @@ class TestFolder:
         for layer in written.graph.layers:
             if layer.kind != "Reshape":
                 assert_same_layer(layer, found.layer(layer.name))
+        assert_same_network(network_of(written), network_of(found))
 
     def test_same_bits(self, projects: Any, tmp_path: Path, model: str, design: str) -> None:
         from toolkit.emulation import emulate
@@ -172,6 +175,22 @@ def named(graph: Graph) -> list[tuple[str, str, tuple[int, ...]]]:
     """Layers by name, kind and shape, inputs first; a reshape in place has no name in C++."""
     found = [("" if layer.kind == "Reshape" else layer.name, layer.kind, layer.shape) for layer in graph.layers]
     return sorted(found, key=lambda layer: layer[1] != "Input")
+
+
+def assert_same_network(written: network.Graph, found: network.Graph) -> None:
+    """Both front ends say the same of every layer: kind, shapes, types, weights and settings."""
+    for layer in written.layers:
+        if isinstance(layer, network.layers.Reshape):
+            continue  # the C++ has no name for it
+        other = found.layer(layer.name)
+        assert type(other) is type(layer) and not isinstance(other, network.Unknown)
+        assert other.types == layer.types
+        assert [one.shape for one in (*other.inputs, *other.outputs)] == [
+            one.shape for one in (*layer.inputs, *layer.outputs)
+        ]
+        for name, value in layer.settings.items():
+            same = other.settings[name]
+            assert same.same(value) if isinstance(value, network.Weight) else same == value, (layer.name, name)
 
 
 def assert_same_layer(written: Layer, found: Layer) -> None:

@@ -264,7 +264,7 @@ def bit_table(layer: layers.BitTable) -> Own:
 
 def softmax(layer: layers.Softmax) -> Own:
     types = {"accum": layer.accum, "table": layer.exp_table}
-    return {"kind": "softmax", "operation": str(layer.form), "table_size": layer.table_size, **types}
+    return {"kind": "softmax", "operation": str(layer.form), "table_size": layer.exp_table_size, **types}
 
 
 def pooling(layer: layers.Pooling) -> Own:

@@ -291,7 +291,6 @@ def read_softmax(piece: Piece) -> tuple[type[Layer], Fields]:
         "exp_scale": piece.number("exp_scale", 1.0),
         "inner": inner,
         "outer": outer,
-        "table_size": piece.whole("table_size", default=0),
     }
 
 

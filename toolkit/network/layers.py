@@ -411,7 +411,6 @@ class Softmax(Layer):
     exp_scale: float = 1.0
     inner: int = 1
     outer: int = 1
-    table_size: int = 0  # as configured, for tables that name no size of their own
 
 
 # Pooling --------------------------------------------------------------------------------------
