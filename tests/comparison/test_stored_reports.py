@@ -11,6 +11,7 @@ from stage_records import baseline, fpga, mixed
 from toolkit.comparison import compare, load_comparison, report_from, write_report
 from toolkit.comparison.codec import decode, encode
 from toolkit.errors import ComparisonError, ConfigError, StoreError
+from toolkit.records import Estimate
 
 TABLES = ("md", "csv", "json", "tex")
 
@@ -109,6 +110,9 @@ class TestMalformed:
             ('{"schema": 99, "rows": []}', "schema 99"),
             ('{"schema": 1, "rows": [{"record": "os.system"}]}', "os.system"),
             ('{"schema": 1, "rows": [{"record": "Figure", "value": 1}]}', "Figure is malformed"),
+            ('{"schema": 2, "shared": [{"@same": 0}], "rows": []}', "refers to shared record 0 of 0"),
+            ('{"schema": 2, "shared": [], "rows": [{"@same": -1}]}', "refers to shared record -1"),
+            ('{"schema": 2, "shared": ["x"], "rows": [{"@same": "0"}]}', "refers to shared record '0'"),
             ('{"schema": 1, "rows": [{"record": "Figure", "value": 1, "unit": "x", "source": "rumour"}]}', "source"),
         ],
     )
@@ -128,3 +132,14 @@ class TestMalformed:
     def test_unknown_fields_of_a_later_version_are_passed_over(self) -> None:
         stored = {"record": "Figure", "value": 1.0, "unit": "us", "source": "csim", "colour": "blue"}
         assert decode(stored).value == 1.0
+
+
+def test_a_thousand_designs_are_stored_in_megabytes_and_come_back_equal(tmp_path: Path) -> None:
+    rows = [fpga(2 + index % 14, 0.5 + index % 9 / 20, f"design {index}") for index in range(1000)]
+    made = compare(rows)
+    write_report(made, tmp_path / "report", formats=["json"])
+    assert (tmp_path / "report" / "report.json").stat().st_size < 10e6
+    found = load_comparison(tmp_path / "report")
+    assert encode(found.rows) == encode(made.rows)
+    estimates = [next(part for part in row.parts if isinstance(part, Estimate)) for row in found.rows]
+    assert estimates[0].layers[0] is estimates[14].layers[0]

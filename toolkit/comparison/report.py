@@ -10,7 +10,7 @@ from typing import Any
 
 from toolkit.comparison import exports
 from toolkit.comparison.charts import charts
-from toolkit.comparison.codec import decode, encode
+from toolkit.comparison.codec import encode, pack, unpack
 from toolkit.comparison.compare import Comparison, compare, flat, identified
 from toolkit.comparison.diagram import printable
 from toolkit.comparison.drawing import Drawing, printed, svg
@@ -67,7 +67,7 @@ def default_title(comparison: Comparison) -> str:
 def write_files(comparison: Comparison, folder: Path, title: str, formats: Sequence[str]) -> None:
     """Every asked-for file; the records always, since a report is rebuilt from them."""
     # Not sorted: the order of facts and figures is the order in which a reader meets them.
-    write_text(folder / f"{STEM}.json", json.dumps(stored(comparison, title), indent=1) + "\n")
+    write_text(folder / f"{STEM}.json", json.dumps(stored(comparison, title), separators=(",", ":")) + "\n")
     writers = {"md": exports.markdown, "tex": exports.latex}
     for name, writer in writers.items():
         if name in formats:
@@ -111,7 +111,7 @@ def stored(comparison: Comparison, title: str) -> dict[str, Any]:
         "environment": dict(comparison.environment),
         "facts": identified(comparison.facts),
         "table": [flat(comparison, row, fronts) for row in comparison.rows],
-        "rows": encode(comparison.rows),
+        **pack(encode(comparison.rows)),
     }
 
 
@@ -127,7 +127,7 @@ def load_comparison(path: str | Path) -> Comparison:
     if content["schema"] > SCHEMA_VERSION:
         raise StoreError(f"{file} has schema {content['schema']}; this version reads up to {SCHEMA_VERSION}")
     return Comparison(
-        decode(content["rows"]),
+        unpack(content),
         content.get("reference"),
         content.get("test_digest"),
         content.get("environment", {}),
