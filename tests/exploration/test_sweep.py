@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas
 import pytest
 
 from toolkit.cli import exit_code
+from toolkit.cli.sweep import show_sweep
 from toolkit.config import load_design
 from toolkit.errors import ConfigError, StoreError
 from toolkit.exploration import (
@@ -27,6 +28,7 @@ from toolkit.exploration import (
 )
 from toolkit.exploration.feeds import Progress
 from toolkit.exploration.narration import Narrator
+from toolkit.exploration.space import Point
 
 Run = Callable[..., SweepResult]
 Evaluations = Callable[[], list[str]]
@@ -324,3 +326,19 @@ def test_a_report_of_nothing_but_failures(run: Run, tmp_path: Path) -> None:
     result = run({"name": "t", "quantization": {"weight_bits": [2, 3]}}, evaluate=cheap.troubled)
     page = write_sweep_report(result, tmp_path / "report").read_text()
     assert "No point holds every constraint" in page
+
+
+def test_what_lint_says_of_the_front_is_told_and_reported(
+    run: Callable[..., SweepResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def prove(point: Point, record: Mapping[str, Any], images: int) -> Mapping[str, Any]:
+        finding = {"severity": "warning", "layer": "conv1", "rule": "unroll", "reason": "too large", "remedy": "split"}
+        return {"equal": True, "images": images, "findings": [finding]}
+
+    result = run({"name": "t", "quantization": {"weight_bits": [2, 3]}}, prove=prove)
+    ((finding, numbers),) = result.findings.items()
+    assert (finding.layer, len(numbers)) == ("conv1", 2)
+    show_sweep(result, as_json_=False)
+    assert "warning: points 0, 1 conv1: too large\n    split [unroll]" in capsys.readouterr().out
+    page = write_sweep_report(result, tmp_path / "report").read_text()
+    assert "<td>0, 1</td><td>warning</td><td>conv1</td>" in page

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli.app import AsJson, app
-from toolkit.cli.output import print_json, say, show_figures, tell
+from toolkit.cli.output import print_json, say, show_figures, show_findings, tell
 from toolkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def show_sweep(result: SweepResult, as_json_: bool) -> None:
     shown = result.points if whole else result.pareto or result.points[:MOST_POINTS]
     counts = f"{len(result.points):,} points, {len(result.pareto)} on the front, {len(result.failed)} failed"
     tell(f"sweep {result.name}: {counts}\n{points_text(result, shown)}")
+    for finding, numbers in result.findings.items():
+        show_findings([finding], f"point{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}")
     if not whole:
         which = (
             f"the front under {', '.join(result.constraints)}" if result.pareto else "no point holds all constraints"

@@ -14,7 +14,7 @@ from toolkit.exploration.jobs import OUTSIDE, TURN, reason_outside
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.space import Point
 from toolkit.process import cores
-from toolkit.records import Array, Figure
+from toolkit.records import Array, Figure, as_json
 from toolkit.store import artifact, digest, package_versions
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def prove_point(point: Point, record: Mapping[str, Any], images: int) -> Mapping
 
     The emulator runs the graph that the sweep shared between strategies and reuse factors, csim the
     project with the point's own: equal outputs prove the sharing too. The project's own estimate is
-    compared with the recorded one; ``simulated`` are latency and interval with its FIFOs simulated.
+    compared with the recorded one; ``simulated`` are latency and interval with its FIFOs simulated,
+    ``findings`` what lint says of the project.
     """
     from toolkit.emulation import emulate
     from toolkit.exploration.evaluate import converted, dataset_of
@@ -138,6 +139,7 @@ def estimates(project: HlsProject, record: Mapping[str, Any]) -> dict[str, Any]:
     """The project's own estimate: where it differs from the recorded one, and with FIFOs simulated."""
     from toolkit.config import EstimateConfig
     from toolkit.estimation import estimate
+    from toolkit.hls import lint
 
     quick, simulated = estimate(project, EstimateConfig(fifo_simulation=False)), estimate(project)
     known = {name: Figure.from_json(record["figures"][name]).value for name in COMPARED if name in record["figures"]}
@@ -145,6 +147,7 @@ def estimates(project: HlsProject, record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "estimate_differs": differing,
         "simulated": simulated_figures(simulated),
+        "findings": [as_json(found) for found in lint(project, estimate=simulated) if found.severity != "note"],
     }
 
 

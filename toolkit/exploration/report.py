@@ -88,6 +88,7 @@ def page(result: SweepResult, drawn: Sequence[tuple[Chart, str]]) -> str:
             designs=[f"{result.name}_{record.number}.toml" for record in result.pareto],
             sources=[(source, SOURCE_MEANING[source]) for source in sorted(sources)],
             proofs=proofs(result),
+            findings=[(finding, ", ".join(map(str, numbers))) for finding, numbers in result.findings.items()],
         )
     )
     return harmless.page(text)

@@ -28,6 +28,7 @@ from toolkit.exploration.figures import HIGHER_IS_BETTER, Limit, cost, figure_na
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.space import Point, Sweep, read_sweep
 from toolkit.exploration.targets import with_factors
+from toolkit.records import Finding
 from toolkit.store import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -63,6 +64,15 @@ class SweepResult:
     def is_lost(self) -> bool:
         """Whether there are points and every one of them failed."""
         return bool(self.points) and len(self.failed) == len(self.points)
+
+    @property
+    def findings(self) -> Mapping[Finding, tuple[int, ...]]:
+        """What lint says of the projects that were compared with csim, with the numbers of the points."""
+        found: dict[Finding, list[int]] = {}
+        for record in self.points:
+            for item in (record.proof or {}).get("findings", ()):
+                found.setdefault(Finding(**item), []).append(record.number or 0)
+        return {item: tuple(numbers) for item, numbers in found.items()}
 
     @property
     def disproved(self) -> tuple[PointRecord, ...]:
