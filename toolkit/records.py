@@ -476,6 +476,7 @@ class Implementation(Record):
     facts: Mapping[str, str] = field(default_factory=dict)
     test_digest: str | None = None
     parts: tuple[Any, ...] = ()  # the records it was made from, for the detailed sections of a report
+    metrics: tuple[Metric, ...] = ()  # what it was judged by; the first decides
 
 
 def same_test_set(rows: Sequence[Implementation]) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from toolkit.data import Dataset
+from toolkit.data.dataset import metric_of
 from toolkit.data.heads import Head
 from toolkit.data.judging import figures_of, judged
 from toolkit.data.merit import MERITS, Answers
@@ -35,6 +36,7 @@ class Evaluation:
     profile: tuple[LayerProfile, ...] = ()  # what each layer's output spanned, where the engine tells
     environment: Mapping[str, str] = field(default_factory=dict)  # what the engine was built with
     metric: Metric = ACCURACY
+    others: tuple[Metric, ...] = ()  # those of further outputs
 
     @property
     def merit(self) -> Figure:
@@ -95,7 +97,15 @@ def evaluate_on(
             confusion = head.confusion(answered)
             figures |= beside_float(head, answered, flat if len(dataset.heads) == 1 else None, source, note)
     return Evaluation(
-        engine, n, total, dataset.test_digest, figures, confusion, dataset.head.class_names, metric=dataset.metric
+        engine,
+        n,
+        total,
+        dataset.test_digest,
+        figures,
+        confusion,
+        dataset.head.class_names,
+        metric=dataset.metric,
+        others=tuple(metric_of(dataset, head) for head in dataset.heads if head is not dataset.head),
     )
 
 

@@ -94,12 +94,13 @@ def show_findings(findings: Sequence[Finding], design: str = "") -> None:
 
 
 # What fits a terminal; the report has the rest.
-TERMINAL_COLUMNS = ("accuracy", "latency_us", "dsp", "lut")
+TERMINAL_COLUMNS = ("latency_us", "dsp", "lut")
 
 
 def show_comparison(comparison: Comparison) -> None:
     """The rows with their main figures, each with its source."""
-    columns = [column for column in comparison.columns() if column.key in TERMINAL_COLUMNS]
+    shown = (comparison.metric.name, *TERMINAL_COLUMNS)
+    columns = [column for column in comparison.columns() if column.key in shown]
     rows = [[row.name, *(cell(column, row.figures.get(column.key)) for column in columns)] for row in comparison.rows]
     show_table("comparison", ("implementation", *(column.heading for column in columns)), rows)
 

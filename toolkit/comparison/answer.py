@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.baselines.evaluation import Evaluation
-from toolkit.comparison.columns import BY_KEY, goodness
+from toolkit.comparison.columns import BY_KEY, column_of, goodness
 from toolkit.comparison.compare import Comparison
 from toolkit.records import CheckResult, Estimate, Figure, Implementation
 
-# A design counts as accurate as float when it loses no more than this.
+# A design counts as accurate as float when it loses no more than this: of a fraction so many of all, of other
+# figures such a share of float's.
 CLOSE = 0.01
 
 
@@ -69,14 +70,27 @@ def alarms(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
+def judged_by(comparison: Comparison, rows: Sequence[Implementation]) -> list[Implementation]:
+    """Rows that have the figure of merit."""
+    return [row for row in rows if comparison.metric.name in row.figures]
+
+
 def accurate(comparison: Comparison, designs: Sequence[Implementation]) -> list[Implementation]:
     """Designs that lose at most ``CLOSE`` against float (or the best design); those that fit, where any does."""
-    judged = [row for row in designs if "accuracy" in row.figures]
-    reference = float_row(comparison) or best(judged, "accuracy")
+    metric = comparison.metric
+    judged = judged_by(comparison, designs)
+    reference = float_row(comparison) or best(judged, metric.name)
     if reference is None:
         return []
-    close = [row for row in judged if row.figures["accuracy"].value >= reference.figures["accuracy"].value - CLOSE]
+    top = reference.figures[metric.name].value
+    room = CLOSE if metric.unit == "fraction" else CLOSE * abs(top)
+    close = [row for row in judged if metric.gain(row.figures[metric.name].value) >= metric.gain(top) - room]
     return [row for row in close if row.facts.get("fits") != "no"] or close
+
+
+def nearness(comparison: Comparison) -> str:
+    """How near ``CLOSE`` is, in words."""
+    return f"within {CLOSE * 100:g} {'percentage point' if comparison.metric.unit == 'fraction' else '%'} of"
 
 
 def deciding_key(designs: Sequence[Implementation]) -> str | None:
@@ -91,18 +105,18 @@ def recommended(comparison: Comparison) -> Implementation | None:
     designs = [row for row in comparison.rows if row.family == "fpga"]
     close = accurate(comparison, designs)
     key = deciding_key(close) if close else None
-    return best(close, key) if key else best(designs, "accuracy") or next(iter(designs), None)
+    return best(close, key) if key else best(designs, comparison.metric.name) or next(iter(designs), None)
 
 
 def best(rows: Sequence[Implementation], key: str) -> Implementation | None:
     """The row with the best figure of a name; the first of equals."""
     known = [row for row in rows if key in row.figures]
-    return max(known, key=lambda row: goodness(key, row.figures[key])) if known else None
+    return max(known, key=lambda row: goodness(key, row.figures[key], row.metrics)) if known else None
 
 
 def float_row(comparison: Comparison) -> Implementation | None:
     """The row that stands for float accuracy: the reference if it has one, else the first float row."""
-    wide = [row for row in comparison.rows if row.family != "fpga" and "accuracy" in row.figures]
+    wide = [row for row in judged_by(comparison, comparison.rows) if row.family != "fpga"]
     reference = [row for row in wide if row.name == comparison.reference]
     return next(iter(reference or wide), None)
 
@@ -118,25 +132,45 @@ def aside(row: Implementation, key: str) -> str:
 
 
 def amount(row: Implementation, key: str) -> str:
-    """``112 µs`` or, of what is counted, ``28,108 LUT``: no number without its unit."""
-    column = BY_KEY[key]
-    return f"{column.text(row.figures[key].value)} {column.unit or column.title}"
+    """``112 µs`` or, of what is counted, ``28,108 LUT``: no number without its unit, but for figures of merit."""
+    column = column_of(key, row.metrics)
+    unit = column.unit or ("" if column.group == "Merit" else column.title)
+    return f"{column.text(row.figures[key].value)} {unit}".strip()
 
 
 def accuracy_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
     """The most accurate design, and how far from float it is."""
-    judged = [row for row in designs if "accuracy" in row.figures]
-    top = best(judged, "accuracy")
+    key = comparison.metric.name
+    judged = judged_by(comparison, designs)
+    top = best(judged, key)
     if top is None:
         return None
     one = "" if len(judged) == 1 else f"Of {len(judged)} FPGA designs, "
-    text = f"{one}{top.name} {'reaches an accuracy of' if not one else 'is the most accurate:'} {said(top, 'accuracy')}"
+    verb = (
+        f"{'reaches an' if key == 'accuracy' else 'has a'} {comparison.merit_word} of"
+        if not one
+        else winning(comparison)
+    )
+    text = f"{one}{top.name} {verb} {said(top, key)}"
     reference = float_row(comparison)
     if reference is None:
         return text + "."
-    lost = (reference.figures["accuracy"].value - top.figures["accuracy"].value) * 100
-    way = "the same as" if abs(lost) < 0.005 else f"{points(lost)} {'below' if lost > 0 else 'above'}"
-    return f"{text}, {way} float ({aside(reference, 'accuracy')})."
+    return f"{text}, {away(comparison, top, reference)} float ({aside(reference, key)})."
+
+
+def winning(comparison: Comparison) -> str:
+    """What the best design does."""
+    return "is the most accurate:" if comparison.metric.name == "accuracy" else f"has the best {comparison.merit_word}:"
+
+
+def away(comparison: Comparison, row: Implementation, reference: Implementation) -> str:
+    """``0.60 percentage points below``, ``0.012 GeV above`` or ``the same as`` another row."""
+    metric, column = comparison.metric, comparison.column(comparison.metric.name)
+    lost = reference.figures[metric.name].value - row.figures[metric.name].value
+    side = "below" if lost > 0 else "above"
+    if metric.unit == "fraction":
+        return "the same as" if abs(lost) < 0.00005 else f"{points(lost * 100)} {side}"
+    return "the same as" if lost == 0 else f"{column.text(abs(lost))} {column.unit}".strip() + f" {side}"
 
 
 def points(percent: float) -> str:
@@ -146,20 +180,21 @@ def points(percent: float) -> str:
 
 def worth_showing(comparison: Comparison, designs: Sequence[Implementation]) -> list[Implementation]:
     """Designs that keep accuracy; where none does, the most accurate; where none was judged, all."""
-    top = best(designs, "accuracy")
+    top = best(designs, comparison.metric.name)
     return accurate(comparison, designs) or ([top] if top else list(designs))
 
 
 def choice_sentence(comparison: Comparison, designs: Sequence[Implementation]) -> str | None:
     """The cheapest design that keeps accuracy within ``CLOSE`` of float (or of the best design)."""
-    judged = [row for row in designs if "accuracy" in row.figures]
+    metric = comparison.metric.name
+    judged = judged_by(comparison, designs)
     if len(judged) < 2:
         return None
-    reference = float_row(comparison) or best(judged, "accuracy")
-    close, cheap, top = accurate(comparison, designs), recommended(comparison), best(judged, "accuracy")
+    reference = float_row(comparison) or best(judged, metric)
+    close, cheap, top = accurate(comparison, designs), recommended(comparison), best(judged, metric)
     assert reference is not None and cheap is not None and top is not None
     whom = "float" if float_row(comparison) else reference.name
-    near = f"within {CLOSE * 100:g} percentage point of {whom}"
+    near = f"{nearness(comparison)} {whom}"
     if not close:
         return f"None stays {near}."
     key = deciding_key(close)
@@ -190,7 +225,8 @@ def speed_sentences(comparison: Comparison, designs: Sequence[Implementation]) -
     engines = [row for row in comparison.rows if row.family == "baseline"]
     engine = best([row for row in engines if source_of(row, "latency_us") not in (None, "model")], "latency_us")
     gpu = best([row for row in engines if source_of(row, "latency_us") == "model"], "latency_us")
-    text = f"Classifying one image takes {fast.name} {said(fast, 'latency_us')}"
+    work = "Classifying one image" if comparison.metric.name == "accuracy" else "One inference"
+    text = f"{work} takes {fast.name} {said(fast, 'latency_us')}"
     if engine:
         text += f", {against(fast, engine)} the fastest measured baseline ({aside(engine, 'latency_us')})"
         if overlap(fast.figures["latency_us"], engine.figures["latency_us"]):
@@ -222,7 +258,8 @@ def baseline_sentences(comparison: Comparison) -> tuple[str, ...]:
     quick, busy = best(engines, "latency_us"), best(engines, "throughput_hz")
     texts = []
     if quick:
-        accuracy = f" at {said(quick, 'accuracy')} accuracy" if "accuracy" in quick.figures else ""
+        key = comparison.metric.name
+        accuracy = f" at {said(quick, key)} {comparison.merit_word}" if key in quick.figures else ""
         texts.append(f"{quick.name} answers one image soonest, in {said(quick, 'latency_us')}{accuracy}.")
     if busy:
         texts.append(f"{busy.name} has the highest throughput: {said(busy, 'throughput_hz')}.")
@@ -272,10 +309,12 @@ def cards(comparison: Comparison, designs: Sequence[Implementation]) -> tuple[Ca
     """The winners among FPGA designs that keep accuracy, or among all rows where there is no design."""
     costs = worth_showing(comparison, designs) or comparison.rows
     several = len(costs) > 1
+    metric = comparison.metric
+    best_of_all = "Most accurate" if metric.name == "accuracy" else f"Best {comparison.merit_word}"
     wanted = (
         (
-            "Most accurate" if len(designs or comparison.rows) > 1 else "Accuracy",
-            "accuracy",
+            best_of_all if len(designs or comparison.rows) > 1 else metric.title,
+            metric.name,
             designs or comparison.rows,
         ),
         ("Lowest latency" if several else "Latency", "latency_us", costs),
@@ -283,7 +322,7 @@ def cards(comparison: Comparison, designs: Sequence[Implementation]) -> tuple[Ca
         ("Least energy" if several else "Energy", "energy_uj", costs),
         ("Smallest weights" if several else "Weights", "weight_bytes", costs),
     )
-    found = [card(label, key, row) for label, key, rows in wanted if (row := best(rows, key))]
+    found = [card(label, key, row, comparison) for label, key, rows in wanted if (row := best(rows, key))]
     return tuple(found[:4])
 
 
@@ -293,23 +332,25 @@ def among(comparison: Comparison, designs: Sequence[Implementation]) -> str:
     if len(costs) == len(designs):
         return ""
     if not accurate(comparison, designs):
-        return f"Costs are those of the most accurate design; none is within {CLOSE * 100:g} percentage point of float."
-    near = f"within {CLOSE * 100:g} percentage point of float"
+        top = "most accurate" if comparison.metric.name == "accuracy" else "best"
+        return f"Costs are those of the {top} design; none is {nearness(comparison)} float."
+    near = f"{nearness(comparison)} float"
     fitting = all(row.facts.get("fits") == "yes" for row in costs)
     if len(costs) == 1:
         return f"Costs are those of the one design that {'fits and ' if fitting else ''}stays {near}."
     return f"Costs: the best of the {len(costs)} designs that {'fit and ' if fitting else ''}stay {near}."
 
 
-def card(label: str, key: str, row: Implementation) -> Card:
-    column, figure = BY_KEY[key], row.figures[key]
+def card(label: str, key: str, row: Implementation, comparison: Comparison) -> Card:
+    column, figure = comparison.column(key), row.figures[key]
     shown = column.text(figure.value)
-    if key == "accuracy":
-        agreement = row.figures.get("agreement")
+    merit = comparison.column(comparison.metric.name)
+    if key == merit.key:
+        agreement = row.figures.get("agreement") if key != "agreement" else None
         context = f"{BY_KEY['agreement'].text(agreement.value)} % agree with float" if agreement else ""
-        return Card(label, row.name, shown, column.unit, figure.source, context)
-    accuracy = row.figures.get("accuracy")
-    context = f"at {BY_KEY['accuracy'].text(accuracy.value)} % accuracy" if accuracy else ""
+        return Card(label, row.name, shown, column.unit or column.title, figure.source, context)
+    judged = row.figures.get(merit.key)
+    context = f"at {merit.text(judged.value)} {merit.unit} {comparison.merit_word}".replace("  ", " ") if judged else ""
     return Card(label, row.name, shown, column.unit or column.title, figure.source, context)
 
 
@@ -342,7 +383,7 @@ def caveats(comparison: Comparison) -> tuple[str, ...]:
         )
     if absent := [row.name for row in rows if "missing" in row.facts]:
         found.append(f"Not available on this machine: {listing(absent)}.")
-    return (*found, *proof_caveats(rows), *noise_caveats(rows))
+    return (*found, *proof_caveats(rows), *noise_caveats(comparison))
 
 
 def uncalibrated(row: Implementation) -> bool:
@@ -388,17 +429,19 @@ def proof_caveats(rows: Sequence[Implementation]) -> list[str]:
     return found
 
 
-def noise_caveats(rows: Sequence[Implementation]) -> list[str]:
-    """Accuracies that the number of test images cannot tell apart; noisy timings."""
+def noise_caveats(comparison: Comparison) -> list[str]:
+    """Figures of merit that the number of test samples cannot tell apart; noisy timings."""
     found = []
-    designs = [row for row in rows if row.family == "fpga" and "accuracy" in row.figures]
-    ranked = sorted(designs, key=lambda row: -row.figures["accuracy"].value)
+    metric, rows = comparison.metric, comparison.rows
+    designs = [row for row in judged_by(comparison, rows) if row.family == "fpga"]
+    ranked = sorted(designs, key=lambda row: -metric.gain(row.figures[metric.name].value))
     if len(ranked) > 1:
-        tied = [row.name for row in ranked[1:] if overlap(ranked[0].figures["accuracy"], row.figures["accuracy"])]
+        top = ranked[0].figures[metric.name]
+        tied = [row.name for row in ranked[1:] if overlap(top, row.figures[metric.name])]
         if tied:
             found.append(
-                f"The test set is too small to tell the accuracy of {listing(tied)} from that of {ranked[0].name} "
-                "(95 % intervals overlap)."
+                f"The test set is too small to tell the {comparison.merit_word} of {listing(tied)} from that of "
+                f"{ranked[0].name} (95 % intervals overlap)."
             )
     noisy = [
         row.name for row in rows for part in row.parts if any("spans" in note for note in getattr(part, "notes", ()))

@@ -9,9 +9,9 @@ from toolkit.comparison.scatter import bits, cost
 
 DRAWINGS: tuple[Draw, ...] = (
     bits,
-    cost("latency_us", "accuracy_latency", "Accuracy against latency", "the latency of one image"),
-    cost("lut", "accuracy_lut", "Accuracy against LUT", "look-up tables"),
-    cost("energy_uj", "accuracy_energy", "Accuracy against energy", "energy per image"),
+    cost("latency_us", "latency", "latency", "the latency of one image"),
+    cost("lut", "lut", "LUT", "look-up tables"),
+    cost("energy_uj", "energy", "energy", "energy per image"),
     layers(
         "initiation_interval_cycles",
         "layers_cycles",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from toolkit.records import Figure
+from toolkit.data.merit import MERITS
+from toolkit.records import Figure, Metric
 
-Group = Literal["Accuracy", "Speed", "Area", "Energy", "Numbers"]
+Group = Literal["Accuracy", "Merit", "Speed", "Area", "Energy", "Numbers"]
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,18 @@ class Column:
         return number(self.shown(value), self.decimals)
 
 
+def metric_column(metric: Metric) -> Column:
+    """The column of a figure of merit: fractions in percent, everything else in three significant digits."""
+    if metric.unit == "fraction":
+        return Column(metric.name, metric.title, "%", "Merit", metric.meaning, metric.better, 100, 2)
+    return Column(metric.name, metric.title, metric.unit, "Merit", metric.meaning, metric.better)
+
+
 COLUMNS: tuple[Column, ...] = (
     Column("accuracy", "Accuracy", "%", "Accuracy", "top-1 on the test images", "higher", 100, 2),
     Column("top5", "Top-5", "%", "Accuracy", "label among the five largest logits", "higher", 100, 2),
     Column("agreement", "Agreement", "%", "Accuracy", "same class as the float model", "higher", 100, 2),
+    *(metric_column(item.metric) for name, item in MERITS.items() if name not in ("accuracy", "agreement")),
     Column("latency_us", "Latency", "µs", "Speed", "one image; FPGA: the kernel, without host or bus", "lower"),
     Column("host_overhead_us", "Host overhead", "µs", "Speed", "host, driver and bus on top of the kernel", "lower"),
     Column("latency_cycles", "Latency", "cycles", "Speed", "first input to last output", "lower"),
@@ -62,12 +72,15 @@ COLUMNS: tuple[Column, ...] = (
 
 BY_KEY = {column.key: column for column in COLUMNS}
 
-# What stands in a Pareto front: name -> (x, y); y is better when higher.
-FRONTS = {
-    "latency": ("latency_us", "accuracy"),
-    "lut": ("lut", "accuracy"),
-    "energy": ("energy_uj", "accuracy"),
-}
+# What a figure of merit stands against in a Pareto front.
+FRONTS = {"latency": "latency_us", "lut": "lut", "energy": "energy_uj"}
+
+
+def column_of(key: str, metrics: Sequence[Metric] = ()) -> Column:
+    """The column of a figure by name; ``metrics`` are what its rows are judged by, the user's own among them."""
+    own = next((metric for metric in metrics if metric.name == key and metric.name != "accuracy"), None)
+    return metric_column(own) if own else BY_KEY[key]
+
 
 # Short tags that stand beside every figure, and what they mean.
 SOURCE_MEANING = {
@@ -103,9 +116,9 @@ def interval_text(column: Column, figure: Figure) -> str:
     return f"{column.text(figure.low)} to {column.text(figure.high)}"
 
 
-def goodness(key: str, figure: Figure) -> float:
+def goodness(key: str, figure: Figure, metrics: Sequence[Metric] = ()) -> float:
     """The value turned so that larger is better."""
-    return figure.value if BY_KEY[key].better == "higher" else -figure.value
+    return figure.value if column_of(key, metrics).better == "higher" else -figure.value
 
 
 def normal(key: str, figure: Figure) -> Figure:

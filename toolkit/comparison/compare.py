@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from toolkit import records
-from toolkit.comparison.columns import BY_KEY, COLUMNS, FRONTS, Column, goodness
+from toolkit.comparison.columns import BY_KEY, COLUMNS, FRONTS, Column, column_of, goodness
 from toolkit.comparison.design import is_quantized
 from toolkit.comparison.rows import engine_of, implementation_from, is_engine, judge
 from toolkit.data import Dataset
@@ -17,7 +17,16 @@ from toolkit.errors import ComparisonError, choose
 from toolkit.hls.network import network_of
 from toolkit.names import shown
 from toolkit.network import Graph
-from toolkit.records import Array, BaselineRecord, HlsProject, Implementation, TrainRecord, same_test_set
+from toolkit.records import (
+    ACCURACY,
+    Array,
+    BaselineRecord,
+    HlsProject,
+    Implementation,
+    Metric,
+    TrainRecord,
+    same_test_set,
+)
 from toolkit.store import package_versions
 
 if TYPE_CHECKING:
@@ -42,7 +51,34 @@ class Comparison:
     def columns(self) -> tuple[Column, ...]:
         """Known columns that some row has a figure for; URAM only where some design takes any."""
         present = {key for row in self.rows for key, figure in row.figures.items() if figure.value or key != "uram"}
-        return tuple(column for column in COLUMNS if column.key in present)
+        own = [metric.name for metric in self.metrics if metric.name not in {column.key for column in COLUMNS}]
+        keys = [*own, *(column.key for column in COLUMNS)]
+        return tuple(self.column(key) for key in keys if key in present)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What the rows are judged by; the first decides."""
+        return next((row.metrics for row in self.rows if row.metrics), (ACCURACY,))
+
+    @property
+    def metric(self) -> Metric:
+        """The figure of merit that decides."""
+        return self.metrics[0]
+
+    @property
+    def merit_word(self) -> str:
+        """The figure of merit within a sentence: ``accuracy``, ``RMSE``, ``ROC AUC``."""
+        title = self.metric.title
+        return title if title[:2].isupper() else title[0].lower() + title[1:]
+
+    @property
+    def noun(self) -> str:
+        """What a test sample is called."""
+        return "samples" if "test samples" in self.facts else "images"
+
+    def column(self, key: str) -> Column:
+        """How a figure is titled and shown."""
+        return column_of(key, self.metrics)
 
     def ratio(self, row: Implementation, key: str) -> float | None:
         """This row's figure divided by the reference row's; nothing where either is missing or zero."""
@@ -52,12 +88,12 @@ class Comparison:
         return mine.value / theirs.value if mine and theirs and theirs.value else None
 
     def fronts(self) -> Mapping[str, tuple[str, ...]]:
-        """Names on each Pareto front of ``FRONTS`` (accuracy against latency, LUT, energy), cheapest first."""
+        """Names on each Pareto front of ``FRONTS`` (the figure of merit against a cost), cheapest first."""
         return self._fronts
 
     @cached_property
     def _fronts(self) -> Mapping[str, tuple[str, ...]]:
-        return {name: pareto(self.rows, x, y) for name, (x, y) in FRONTS.items()}
+        return {name: pareto(self.rows, cost, self.metric.name) for name, cost in FRONTS.items()}
 
     def to_records(self) -> list[dict[str, Any]]:
         """One mapping per row: figures in their stored units, with source, interval, ratio and Pareto marks."""
@@ -101,6 +137,7 @@ def compare(
         groups = [(name, judged(parts, dataset, count, float_model)) for name, parts in groups]
     rows = unique([implementation_from(*parts, name=name) for name, parts in groups])
     test_digest = same_test_set(rows)
+    same_metric(rows)
     chosen = reference or default_reference(rows)
     if chosen is not None:
         choose("reference", chosen, [row.name for row in rows])
@@ -208,6 +245,17 @@ def unique(rows: Sequence[Implementation]) -> tuple[Implementation, ...]:
     return tuple(result)
 
 
+def same_metric(rows: Sequence[Implementation]) -> None:
+    """Raise ``ComparisonError`` naming two rows that are judged by different figures of merit."""
+    judged = [row for row in rows if row.metrics]
+    for row in judged[1:]:
+        one, other = judged[0].metrics[0].name, row.metrics[0].name
+        if one != other:
+            raise ComparisonError(
+                f"a comparison needs one figure of merit, got {one} for {judged[0].name!r} and {other} for {row.name!r}"
+            )
+
+
 def default_reference(rows: Sequence[Implementation]) -> str | None:
     """The first measured float32 baseline, else the first model row, else the first row."""
     floats = [row for row in rows if row.facts.get("precision") == "float32" and "latency_us" in row.figures]
@@ -221,9 +269,14 @@ def pareto(rows: Sequence[Implementation], x: str, y: str) -> tuple[str, ...]:
     Better is lower or higher as the columns say. Rows without either figure have no place in it.
     """
     judged = [row for row in rows if x in row.figures and y in row.figures]
-    points = {row.name: (goodness(x, row.figures[x]), goodness(y, row.figures[y])) for row in judged}
+    points = {row.name: (merit(row, x), merit(row, y)) for row in judged}
     front = [name for name, point in points.items() if not any(dominates(other, point) for other in points.values())]
     return tuple(sorted(front, key=lambda name: -points[name][0]))
+
+
+def merit(row: Implementation, key: str) -> float:
+    """A row's figure turned so that larger is better."""
+    return goodness(key, row.figures[key], row.metrics)
 
 
 def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
@@ -239,12 +292,13 @@ def identified(facts: Mapping[str, str]) -> dict[str, str]:
 def flat(comparison: Comparison, row: Implementation, fronts: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """A row as one level of keys, for a data frame or CSV."""
     line: dict[str, Any] = {"name": row.name, "family": row.family, **identified(row.facts)}
-    for key in sorted(row.figures, key=lambda key: list(BY_KEY).index(key) if key in BY_KEY else len(BY_KEY)):
+    order = [metric.name for metric in comparison.metrics if metric.name not in BY_KEY] + list(BY_KEY)
+    for key in sorted(row.figures, key=lambda key: order.index(key) if key in order else len(order)):
         figure = row.figures[key]
         line |= {key: figure.value, f"{key}_source": figure.source}
         if figure.low is not None and figure.high is not None:
             line |= {f"{key}_low": figure.low, f"{key}_high": figure.high}
-        ratio = comparison.ratio(row, key) if key in BY_KEY else None
+        ratio = comparison.ratio(row, key) if key in order else None
         if ratio is not None:
             line[f"{key}_ratio"] = ratio
     return line | {f"pareto_{name}": row.name in names for name, names in fronts.items()}

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from toolkit import harmless
 from toolkit.comparison.answer import recommended
-from toolkit.comparison.columns import BY_KEY, number
+from toolkit.comparison.columns import column_of, number
 from toolkit.comparison.compare import Comparison
 from toolkit.comparison.design import DesignView, LayerView, stage_cycles
 from toolkit.records import CheckResult, Estimate, Implementation
@@ -126,10 +126,11 @@ def float_lines(rows: Sequence[Implementation]) -> tuple[str, ...]:
     )
     if row is None:
         return ()
-    keys = [key for key in ("accuracy", "parameters", "macs") if key in row.figures]
+    keys = [key for key in (*(metric.name for metric in row.metrics[:1]), "parameters", "macs") if key in row.figures]
+    columns = [column_of(key, row.metrics) for key in keys]
     return (
         row.name,
-        *(f"{BY_KEY[key].title} {BY_KEY[key].text(row.figures[key].value)} {BY_KEY[key].unit}" for key in keys),
+        *(f"{column.title} {column.text(row.figures[column.key].value)} {column.unit}" for column in columns),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit import harmless
-from toolkit.comparison.columns import BY_KEY, interval_text
+from toolkit.comparison.columns import Column, column_of, interval_text
 from toolkit.comparison.compare import Comparison
 from toolkit.records import Figure, Implementation
 
@@ -71,11 +71,12 @@ def data(values: Values) -> Any:
 
 def tip(row: Implementation, keys: Sequence[str]) -> str:
     """``name; Accuracy: 97.40 % (csim); ...``: what a reader or a screen reader gets for a mark."""
-    return "; ".join([row.name, *(tip_line(key, row.figures[key]) for key in keys if key in row.figures)])
+    return "; ".join(
+        [row.name, *(tip_line(column_of(key, row.metrics), row.figures[key]) for key in keys if key in row.figures)]
+    )
 
 
-def tip_line(key: str, figure: Figure) -> str:
-    column = BY_KEY[key]
+def tip_line(column: Column, figure: Figure) -> str:
     interval = interval_text(column, figure)
     between = f", {interval}" if interval else ""
     return f"{column.title}: {column.text(figure.value)} {column.unit} ({figure.source}{between})".replace("  ", " ")

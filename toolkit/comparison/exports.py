@@ -116,14 +116,15 @@ def markdown_text(text: str) -> str:
 
 def markdown_notes(comparison: Comparison) -> list[str]:
     """What the sources mean, why a row is empty, and the test set."""
+    word = comparison.merit_word
     lines = [f"- *{source}*: {SOURCE_MEANING[source]}" for source in sources(comparison)]
     for row in missing(comparison):
         lines.append(f"- {markdown_text(row.name)}: {markdown_text(row.facts['missing'])}")
     if any(ratio_text(comparison, row, column) for row in comparison.rows for column in comparison.columns()):
         lines.append(f"- \N{MULTIPLICATION SIGN} is the ratio to {markdown_text(str(comparison.reference))}")
     if comparison.test_digest:
-        lines.append(f"- every accuracy is on the same test images (digest `{comparison.test_digest}`)")
-    if fronts := [f"{name}: accuracy against {name}" for name in FRONTS if comparison.fronts()[name]]:
+        lines.append(f"- every {word} is on the same test {comparison.noun} (digest `{comparison.test_digest}`)")
+    if fronts := [f"{name}: {word} against {name}" for name in FRONTS if comparison.fronts()[name]]:
         lines.append(
             f"- Pareto front: no other row is at least as good on both and better on one ({'; '.join(fronts)})"
         )
@@ -207,7 +208,8 @@ def latex_notes(comparison: Comparison, columns: Sequence[Column], letters: dict
         rf"\textsuperscript{{{letter}}} {latex_text(SOURCE_MEANING[source])}" for source, letter in letters.items()
     ]
     if any(comparison.fronts().values()):
-        notes.append("names are marked with the Pareto fronts (accuracy against it) that they are on")
+        word = latex_text(comparison.merit_word)
+        notes.append(f"names are marked with the Pareto fronts ({word} against it) that they are on")
     if any(ratio_text(comparison, row, column) for row in comparison.rows for column in columns):
         notes.append(rf"$\times$ is the ratio to {latex_text(str(comparison.reference))}")
     notes += [f"{latex_text(row.name)}: {latex_text(row.facts['missing'])}" for row in missing(comparison)]

@@ -57,22 +57,21 @@ def chosen_designs(comparison: Comparison, kind: type[Any]) -> list[Implementati
         return rows
     front = {name for names in comparison.fronts().values() for name in names}
     keep = recommended(comparison)
-    ranked = sorted(rows, key=lambda row: (row is not keep, row.name not in front, -accuracy_of(row)))
+    ranked = sorted(rows, key=lambda row: (row is not keep, row.name not in front, -merit_in(row)))
     kept = {id(row) for row in ranked[:MANY]}
     return [row for row in rows if id(row) in kept]
 
 
-def accuracy_of(row: Implementation) -> float:
-    figure = row.figures.get("accuracy")
-    return figure.value if figure else 0.0
+def merit_in(row: Implementation) -> float:
+    """The figure of merit turned so that larger is better; least where there is none."""
+    known = [metric.gain(row.figures[metric.name].value) for metric in row.metrics[:1] if metric.name in row.figures]
+    return next(iter(known), -math.inf)
 
 
 def shown_of(comparison: Comparison, shown: int, kind: type[Any]) -> str:
     """A sentence where not all designs are shown."""
     total = sum(1 for row in comparison.rows if part_of(row, kind))
-    return (
-        "" if shown == total else f" Shown: {shown} of {total} designs, those on a Pareto front and the most accurate."
-    )
+    return "" if shown == total else f" Shown: {shown} of {total} designs, those on a Pareto front and the best."
 
 
 def layers(key: str, name: str, title: str, what: str) -> Draw:

@@ -104,7 +104,7 @@ def page(comparison: Comparison, title: str, drawn: Mapping[str, Drawing]) -> st
             sources=[(source, SOURCE_MEANING[source]) for source in sources(comparison)],
             fronts=[name for name in FRONTS if comparison.fronts()[name]],
             pictures=pictures(comparison, drawn),
-            tradeoffs=[name for name in drawn if name.startswith("accuracy_")],
+            tradeoffs=[name for name in drawn if name.startswith(f"{comparison.metric.name}_")],
             sections=section_values(comparison),
             style=asset("report.css"),
             script=asset("report.js"),

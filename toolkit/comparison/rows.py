@@ -6,6 +6,7 @@ and emulators are recognized by their ``project`` and ``predict``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
@@ -42,6 +43,7 @@ from toolkit.records import (
     Finding,
     HlsProject,
     Implementation,
+    Metric,
     Source,
     TrainRecord,
 )
@@ -66,6 +68,9 @@ TRUST: tuple[Source, ...] = (
 # hls4ml keeps strategies in lower case.
 HLS4ML_SPELLING = {"latency": "Latency", "resource": "Resource"}
 
+# What the note of a figure judged on some of the test samples says.
+PARTIAL = re.compile(r"\bfirst [\d,]+ of [\d,]+ test ")
+
 # Images whose layer outputs an emulator profiles when it is judged.
 PROFILED = 256
 
@@ -81,6 +86,7 @@ class Contribution:
     name: str | None = None
     family: Literal["fpga", "baseline", "model"] | None = None
     project_digest: str | None = None
+    metrics: tuple[Metric, ...] = ()
 
 
 @singledispatch
@@ -115,7 +121,8 @@ def from_train(part: TrainRecord) -> Contribution:
     engine = "qkeras" if view.quantized else "keras"
     judged = {part.metric.name: normal(part.metric.name, part.merit)} if part.merit else {}
     figures = {**judged, **model_figures(part.model)}
-    return Contribution(figures, {"engine": engine}, (view,), part.test_digest, part.name, "model")
+    metrics = (part.metric,) if judged else ()
+    return Contribution(figures, {"engine": engine}, (view,), part.test_digest, part.name, "model", metrics=metrics)
 
 
 @contribution.register
@@ -195,7 +202,7 @@ def from_finding(part: Finding) -> Contribution:
 @contribution.register
 def from_evaluation(part: Evaluation) -> Contribution:
     facts = {"engine": part.engine} if part.engine in ("csim", "emulation") else {}
-    return Contribution(part.figures, facts, (part,), part.test_digest)
+    return Contribution(part.figures, facts, (part,), part.test_digest, metrics=(part.metric, *part.others))
 
 
 @contribution.register
@@ -212,12 +219,15 @@ def from_baseline(part: BaselineRecord) -> Contribution:
     }
     if missing := [note for note in part.notes if note.startswith("not available here")]:
         facts["missing"] = missing[0]
-    return Contribution(figures, facts, (part,), part.test_digest, part.name, "baseline")
+    metrics = (part.metric,) if part.merit else ()
+    return Contribution(figures, facts, (part,), part.test_digest, part.name, "baseline", metrics=metrics)
 
 
 @contribution.register
 def from_implementation(part: Implementation) -> Contribution:
-    return Contribution(part.figures, part.facts, part.parts, part.test_digest, part.name, part.family)
+    return Contribution(
+        part.figures, part.facts, part.parts, part.test_digest, part.name, part.family, metrics=part.metrics
+    )
 
 
 @contribution.register
@@ -228,7 +238,9 @@ def from_stored_design(part: DesignView) -> Contribution:
 @contribution.register
 def from_stored_training(part: TrainView) -> Contribution:
     figures = {part.metric.name: part.merit} if part.merit else {}
-    return Contribution(figures, parts=(part,), name=part.name, family="model")
+    return Contribution(
+        figures, parts=(part,), name=part.name, family="model", metrics=(part.metric,) if figures else ()
+    )
 
 
 def engine_of(engine: Any) -> str:
@@ -313,6 +325,7 @@ def implementation_from(*parts: Any, name: str | None = None) -> Implementation:
         facts={key: text for item in found for key, text in item.facts.items()},
         test_digest=next(iter(tests), None),
         parts=distinct([part for item in found for part in item.parts]),
+        metrics=max((item.metrics for item in found), key=len, default=()),
     )
 
 
@@ -336,12 +349,11 @@ def merged(found: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
     for key, candidates in gathered.items():
         best, *rest = sorted(candidates, key=lambda figure: rank(key, figure))
         result[key] = best
-        if key in BY_KEY and best.source != "counted":
+        if (key in BY_KEY or PARTIAL.search(best.note or "")) and best.source != "counted":
             result |= {f"{key}_{other.source}": other for other in reversed(rest) if other.source != best.source}
     return result
 
 
 def rank(key: str, figure: Figure) -> tuple[bool, int]:
     """Order of preference: judged on every test image first, then by source."""
-    partial = key in ("accuracy", "top5", "agreement") and "first " in (figure.note or "")
-    return partial, TRUST.index(figure.source)
+    return bool(PARTIAL.search(figure.note or "")), TRUST.index(figure.source)

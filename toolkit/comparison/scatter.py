@@ -1,4 +1,4 @@
-"""Accuracy against bits, latency, LUT and energy: points with intervals, names and Pareto fronts."""
+"""The figure of merit against bits, latency, LUT and energy: points with intervals, names and Pareto fronts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.comparison.columns import BY_KEY, FRONTS
-from toolkit.comparison.compare import Comparison
+from toolkit.comparison.columns import FRONTS, Column, number
+from toolkit.comparison.compare import Comparison, pareto
 from toolkit.comparison.drawing import (
     FAMILY_COLOURS,
     FAMILY_NAMES,
@@ -45,7 +45,8 @@ SHAPES = {
 
 def points(comparison: Comparison, x: str, y: str) -> Values:
     """One value per row that has both figures, in display units, with its description."""
-    front = set(comparison.fronts().get(next((n for n, xy in FRONTS.items() if xy == (x, y)), ""), ()))
+    known = next((name for name, cost in FRONTS.items() if cost == x and y == comparison.metric.name), "")
+    front = set(comparison.fronts().get(known, () if known else pareto(comparison.rows, x, y)))
     return [
         {
             "name": row.name,
@@ -53,17 +54,16 @@ def points(comparison: Comparison, x: str, y: str) -> Values:
             "source": row.figures[x].source,
             "front": row.name in front,
             "tip": tip(row, [x, y]),
-            **coordinates("x", x, row.figures[x]),
-            **coordinates("y", y, row.figures[y]),
+            **coordinates("x", comparison.column(x), row.figures[x]),
+            **coordinates("y", comparison.column(y), row.figures[y]),
         }
         for index, row in enumerate(comparison.rows)
         if x in row.figures and y in row.figures
     ]
 
 
-def coordinates(axis: str, key: str, figure: Figure) -> dict[str, float]:
+def coordinates(axis: str, column: Column, figure: Figure) -> dict[str, float]:
     """Value and interval on an axis, in display units."""
-    column = BY_KEY[key]
     low = figure.value if figure.low is None else figure.low
     high = figure.value if figure.high is None else figure.high
     return {
@@ -83,6 +83,11 @@ def domain(values: Sequence[float], *, log: bool, pad: float = 0.08) -> tuple[fl
     return low - room, high + room
 
 
+def merit_domain(column: Column, values: Sequence[float]) -> tuple[float, float]:
+    """Axis range of a figure of merit."""
+    return percent_domain(values) if column.unit == "%" else domain(values, log=False)
+
+
 def percent_domain(values: Sequence[float]) -> tuple[float, float]:
     """Axis range for percentages: at least 2 points high, never beyond 0 and 100 by more than a hair."""
     low, high = domain(values, log=False)
@@ -92,26 +97,28 @@ def percent_domain(values: Sequence[float]) -> tuple[float, float]:
 
 
 def heights(values: Values) -> list[float]:
-    """Accuracies of the points, with the ends of the intervals that are drawn."""
+    """Figures of merit of the points, with the ends of the intervals that are drawn."""
     ends = [value[part] for value in with_spans(values) for part in ("y_low", "y_high")]
     return [value["y"] for value in values] + ends
 
 
-def scatter(comparison: Comparison, key: str, name: str, title: str, caption: str, width: int) -> Chart | None:
-    """Accuracy against a cost: intervals, Pareto front, labelled points."""
+def scatter(
+    comparison: Comparison, merit: Column, key: str, name: str, title: str, caption: str, width: int
+) -> Chart | None:
+    """A figure of merit against a cost: intervals, Pareto front, labelled points."""
     import altair as alt
 
-    values = points(comparison, key, "accuracy")
+    values = points(comparison, key, merit.key)
     if not values:
         return None
-    column, height = BY_KEY[key], HEIGHT
+    column, height = comparison.column(key), HEIGHT
     log = min(value["x_low"] for value in values) > 0 and max_ratio(values) > 12
     x_domain = domain([value[part] for value in values for part in ("x_low", "x_high", "x")], log=log)
-    y_domain = percent_domain(heights(values))
+    y_domain = merit_domain(merit, heights(values))
     scale_x = alt.Scale(type="log" if log else "linear", domain=list(x_domain), nice=False, zero=False)
     scale_y = alt.Scale(domain=list(y_domain), nice=False, zero=False)
     x = alt.X("x:Q", title=column.heading, scale=scale_x, axis=cost_axis(x_domain, log, width))
-    y = alt.Y("y:Q", title="Accuracy (%)", scale=scale_y, axis=alt.Axis(tickCount=6))
+    y = alt.Y("y:Q", title=merit.heading, scale=scale_y, axis=alt.Axis(tickCount=6))
     base, spans = alt.Chart(data(values)), alt.Chart(data(with_spans(values)))
     layers: list[Any] = [
         alt.Chart(data(front_steps(values)))
@@ -278,10 +285,11 @@ def is_quantized(value: dict[str, Any]) -> bool:
 
 
 def bits(comparison: Comparison, width: int) -> Chart | None:
-    """Accuracy against weight width, float as a line."""
+    """The figure of merit against weight width, float as a line."""
     import altair as alt
 
-    everything = points(comparison, "weight_bits", "accuracy")
+    merit = comparison.column(comparison.metric.name)
+    everything = points(comparison, "weight_bits", merit.key)
     design = FAMILY_NAMES["fpga"]
     values = [value for value in everything if value["family"] == design or is_quantized(value)]
     if not values:
@@ -289,7 +297,7 @@ def bits(comparison: Comparison, width: int) -> Chart | None:
     floats = [value for value in everything if value["family"] != design and value["x"] >= 32][:1]
     height = HEIGHT
     x_domain = (0.0, max(value["x"] for value in values) + 1.0)
-    y_domain = percent_domain(heights(values) + [value["y"] for value in floats])
+    y_domain = merit_domain(merit, heights(values) + [value["y"] for value in floats])
     x = alt.X(
         "x:Q",
         title="Weight width (bits)",
@@ -297,11 +305,11 @@ def bits(comparison: Comparison, width: int) -> Chart | None:
         axis=alt.Axis(tickMinStep=1, grid=False),
     )
     y = alt.Y(
-        "y:Q", title="Accuracy (%)", scale=alt.Scale(domain=list(y_domain), nice=False), axis=alt.Axis(tickCount=6)
+        "y:Q", title=merit.heading, scale=alt.Scale(domain=list(y_domain), nice=False), axis=alt.Axis(tickCount=6)
     )
     layers: list[Any] = []
     if floats:
-        label = {"x": x_domain[1], "y": floats[0]["y"], "text": f"float {floats[0]['y']:.2f} %"}
+        label = {"x": x_domain[1], "y": floats[0]["y"], "text": float_text(merit, floats[0]["y"])}
         rule = alt.Chart(data([label]))
         layers.append(rule.mark_rule(strokeDash=[5, 4], color=GREY, strokeWidth=1.5, aria=False).encode(y=y))
         layers.append(rule.mark_text(align="right", dy=-8, fontSize=11, aria=False).encode(x=x, y=y, text="text:N"))
@@ -317,20 +325,30 @@ def bits(comparison: Comparison, width: int) -> Chart | None:
     blocked = float_line(floats, x_domain, y_domain, width)
     layers += name_labels(values, x_domain, y_domain, False, width, height, blocked)
     caption = (
-        "Accuracy on the same test images against the mean width of a weight. Vertical lines are 95 % intervals "
-        "for so many test images; the dashed line is the float model."
+        f"{merit.title} on the same test {comparison.noun} against the mean width of a weight. Vertical lines are 95 % "
+        f"intervals for so many test {comparison.noun}; the dashed line is the float model."
     )
-    return Chart("accuracy_bits", "Accuracy against bits", caption, finished(alt.layer(*layers), width, height))
+    return Chart(
+        f"{merit.key}_bits", f"{merit.title} against bits", caption, finished(alt.layer(*layers), width, height)
+    )
+
+
+def float_text(merit: Column, shown: float) -> str:
+    """The label of the float model's line."""
+    return f"float {number(shown, merit.decimals)} {merit.unit}".strip()
 
 
 def cost(key: str, name: str, title: str, what: str) -> Draw:
-    """A drawing of accuracy against one cost."""
-    caption = (
-        f"Accuracy against {what}. Horizontal lines are the intervals of estimates, vertical lines 95 % intervals of "
-        "accuracy; the shape says where the horizontal figure comes from; the dashed staircase is the Pareto front."
-    )
+    """A drawing of the figure of merit against one cost; ``name`` and ``title`` are what is behind its own."""
 
     def draw(comparison: Comparison, width: int) -> Chart | None:
-        return scatter(comparison, key, name, title, caption, width)
+        merit = comparison.column(comparison.metric.name)
+        caption = (
+            f"{merit.title} against {what}. Horizontal lines are the intervals of estimates, vertical lines 95 % "
+            f"intervals of {comparison.merit_word}; the shape says where the horizontal figure comes from; the dashed "
+            "staircase is the Pareto front."
+        )
+        chart, heading = f"{merit.key}_{name}", f"{merit.title} against {title}"
+        return scatter(comparison, merit, key, chart, heading, caption, width)
 
     return draw
