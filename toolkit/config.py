@@ -118,7 +118,10 @@ class TaskConfig(HeadConfig):
 
 
 # What the zoo ships, for whoever must not import Keras to know it; a test holds them together.
-ZOO = ("cifar10_cnn", "conv_bn_relu", "convnet", "separable_cnn")
+ZOO = (
+    *("autoencoder", "cifar10_cnn", "conv_bn_relu", "convnet", "jet_tagger", "jet_tagger_bn", "keyword_mlp"),
+    *("lenet5", "resnet8", "separable_cnn", "series_cnn"),
+)
 
 
 def zoo_names() -> Collection[str]:
@@ -133,7 +136,8 @@ class ModelConfig(Section):
     written: ClassVar[str] = "model"
 
     name: str = "convnet"
-    """A zoo name: cifar10_cnn, convnet, separable_cnn, conv_bn_relu."""
+    """A zoo name: cifar10_cnn, convnet, separable_cnn, conv_bn_relu, jet_tagger, jet_tagger_bn, resnet8, autoencoder,
+    keyword_mlp, lenet5, series_cnn."""
     path: Path | None = None
     """A ``.keras`` file, legacy QKeras ``.h5`` or trained folder in place of ``name``; trained only by ``[train]``."""
 

@@ -13,8 +13,28 @@ from toolkit.errors import ConfigError, ModelError
 from toolkit.zoo import MODELS, build_model, zoo_model
 
 # Trainable parameters for 32x32x3 (convnet: 28x28x1) and ten classes.
-PARAMETERS = {"cifar10_cnn": 122_570, "convnet": 21_840, "separable_cnn": 73_541, "conv_bn_relu": 122_730}
-SHAPES = {"convnet": (28, 28, 1)}
+PARAMETERS = {
+    "cifar10_cnn": 122_570,
+    "convnet": 21_840,
+    "separable_cnn": 73_541,
+    "conv_bn_relu": 122_730,
+    "jet_tagger": 4_389 + 5 * 33,  # 5 classes: 4,389 (Duarte et al., 2018); here ten
+    "jet_tagger_bn": 4_389 + 5 * 33 + 2 * (64 + 32 + 32),
+    "autoencoder": 30_024 + 2 * (4 * 72 + 8),
+    "keyword_mlp": 259_842 + 2 * 3 * 256,
+    "lenet5": 61_706,
+    "series_cnn": 2_720 + (25 * 32 + 1) * 32 + 330,
+    "resnet8": 77_706 - 2 * 336 + 2 * 336,
+}
+SHAPES = {
+    "convnet": (28, 28, 1),
+    "lenet5": (32, 32, 1),
+    "jet_tagger": (16,),
+    "jet_tagger_bn": (16,),
+    "autoencoder": (128,),
+    "keyword_mlp": (490,),
+    "series_cnn": (100, 1),
+}
 
 
 @pytest.fixture(params=list(MODELS))
@@ -35,8 +55,9 @@ class TestContract:
     def test_functional_with_named_layers_and_logits(self, name: str) -> None:
         model = self.model(name)
         assert isinstance(model, keras.src.models.functional.Functional) and model.name == name
-        assert model.layers[-1].name == "logits" and model.layers[-1].activation is keras.activations.linear
-        assert model.output_shape == (None, 10)
+        last, width = ("reconstruction", 128) if name == "autoencoder" else ("logits", 10)
+        assert model.layers[-1].name == last and model.layers[-1].activation is keras.activations.linear
+        assert model.output_shape == (None, width)
         assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
 
     def test_weights_come_from_the_seed(self, name: str) -> None:

@@ -91,7 +91,8 @@ def evaluate_on(
     answers = judged(dataset, outputs, probabilities, "test", count, flat)
     figures: dict[str, Figure] = {}
     confusion: tuple[tuple[int, ...], ...] = ()
-    for (head, found), answered in zip(figures_of(dataset, answers, source, note), answers, strict=True):
+    found_by_head = figures_of(dataset, answers, source, note, whole=n == total)
+    for (head, found), answered in zip(found_by_head, answers, strict=True):
         figures |= found
         if head is dataset.head:
             confusion = head.confusion(answered)

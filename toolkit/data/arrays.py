@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -235,6 +236,7 @@ def sealed(
         array.setflags(write=False)
     fitted = scales(scale, parts["train"][0], f"{where}x_train")
     names = heads[0].class_names if len(heads) == 1 else ()
+    heads = tuple(as_wide_as(head, parts["train"][0]) for head in heads)
     extra = [*plain_scale(fitted), *(setting for head in heads for setting in head.settings)]
     extra += [deciding] if deciding else []
     judged: list[Any] = [head.kind for head in heads if head.kind != "classification"]
@@ -251,6 +253,11 @@ def sealed(
         heads=heads,
         deciding=deciding,
     )
+
+
+def as_wide_as(head: Head, x: Any) -> Head:
+    """A reconstruction's output is as wide as the input."""
+    return head if head.kind != "reconstruction" else replace(head, outputs=int(np.prod(each(x)[0].shape[1:])))
 
 
 def plain_scale(scale: Scaling | Mapping[str, Scaling]) -> list[Any]:

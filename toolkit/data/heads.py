@@ -68,18 +68,22 @@ class Head:
         threshold = 0.5 if probabilities else 0.0
         return Answers(targets.reshape(len(targets), -1), flat, probabilities, threshold, anomalous)
 
-    def figures(self, answers: Answers, source: Source, note: str) -> dict[str, Figure]:
-        """The figure that decides and those a reader of this task expects beside it, by name."""
+    def figures(self, answers: Answers, source: Source, note: str, *, whole: bool = True) -> dict[str, Figure]:
+        """The figure that decides and those a reader of this task expects beside it, by name.
+
+        Of a few samples (not ``whole``) even the first may be undefined (an AUC of one class) and is left out.
+        """
         names = [name for name in BESIDE.get(self.kind, ()) if name != self.metric.name]
         merits = [self.merit, *(MERITS[name] for name in names)]
         if self.kind == "classification" and answers.outputs.shape[1] > FIVE and self.metric.name != "top5":
             merits.append(top_merit(FIVE))
-        found = {self.metric.name: self.merit.figure(answers, source, note)}
-        for other in merits[1:]:
+        found: dict[str, Figure] = {}
+        for merit in merits:
             try:
-                found[other.metric.name] = other.figure(answers, source, note)
-            except DataError:  # not defined here, such as an AUC of one class; it is not what decides
-                continue
+                found[merit.metric.name] = merit.figure(answers, source, note)
+            except DataError:
+                if whole and merit is self.merit:
+                    raise
         return found
 
     def confusion(self, answers: Answers) -> tuple[tuple[int, ...], ...]:

@@ -56,10 +56,10 @@ def slices(heads: Sequence[Head], flat: Array) -> Iterator[slice]:
 
 
 def figures_of(
-    dataset: Dataset, answers: Sequence[Answers], source: Source, note: str
+    dataset: Dataset, answers: Sequence[Answers], source: Source, note: str, *, whole: bool = True
 ) -> Iterator[tuple[Head, dict[str, Figure]]]:
     """For each output its figures; of several, named after the output."""
     for head, answered in zip(dataset.heads, answers, strict=True):
-        found = head.figures(answered, source, note)
+        found = head.figures(answered, source, note, whole=whole)
         prefix = metric_of(dataset, head).name.removesuffix(head.metric.name)
         yield head, {f"{prefix}{name}": figure for name, figure in found.items()}

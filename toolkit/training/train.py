@@ -270,6 +270,11 @@ def counts_accuracy(dataset: Dataset) -> bool:
     return len(dataset.heads) == 1 and dataset.metric.name == "accuracy"
 
 
+def is_judged(dataset: Dataset, split: str) -> bool:
+    """Whether the figure of merit can be computed on a split: anomalies are often marked in the test split only."""
+    return dataset.metric.name != "reconstruction_auc" or dataset.anomalous(split) is not None
+
+
 def validation_batches(dataset: Dataset) -> tf.data.Dataset | None:
     """The validation split, if there is one."""
     return split_batches(dataset, "validation", EVALUATION_BATCH) if dataset.size("validation") else None
@@ -301,7 +306,7 @@ def run_epoch(
             f"training {narrator.name} diverged in epoch {state.epoch + 1}: loss {logs['loss']}; "
             f"try a learning_rate below {config.learning_rate:g}"
         )
-    if validation is not None and not counts_accuracy(dataset):
+    if validation is not None and not counts_accuracy(dataset) and is_judged(dataset, "validation"):
         logs[f"val_{dataset.metric.name}"] = merit_on(student, dataset, "validation")
     narrator.epoch(state.epoch + 1, logs)
     remember(state, student, logs, config, dataset.metric)
@@ -318,7 +323,8 @@ def remember(
     for key, value in logs.items():
         state.history.setdefault(key, []).append(value)
     judged = logs.get(f"val_{metric.name}")
-    score = (float(state.epoch) if judged is None else metric.gain(judged), -logs.get("val_loss", 0.0))
+    latest = 0.0 if "val_loss" in logs else float(state.epoch)  # without a validation split the last is the best
+    score = (latest if judged is None else metric.gain(judged), -logs.get("val_loss", 0.0))
     ended = config.prune is None or state.epoch >= max(config.prune.begin_epoch, config.prune.end_epoch)
     if ended and (score > state.best_score or state.best_epoch < 0):
         state.best_score, state.best_epoch, state.best_weights = score, state.epoch, student.get_weights()
