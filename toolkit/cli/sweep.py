@@ -33,6 +33,8 @@ def sweep(
     proof_minutes: Annotated[float | None, typer.Option(min=0, help="At most so many minutes of csim.")] = None,
     part: Annotated[str | None, typer.Option(help="best: on this part only.")] = None,
     min_accuracy: Annotated[float | None, typer.Option(help="best: at least this accuracy, 0 to 1.")] = None,
+    min_metric: Annotated[float | None, typer.Option(help="best: at least so good, in the task's own figure.")] = None,
+    max_loss: Annotated[float | None, typer.Option(help="best: at most so much worse than float.")] = None,
     max_latency_us: Annotated[float | None, typer.Option(help="best: at most this latency in us.")] = None,
     objective: Annotated[str, typer.Option(help="best: the figure to be best in.")] = "latency_us",
     plan: Annotated[bool, typer.Option("--plan", help="Check everything, say what will be done, and stop.")] = False,
@@ -54,6 +56,8 @@ def sweep(
             answers = exploration.best(
                 part=part,
                 min_accuracy=min_accuracy,
+                min_metric=min_metric,
+                max_loss=max_loss,
                 max_latency_us=max_latency_us,
                 objective=objective,
                 name=subject,

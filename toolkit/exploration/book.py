@@ -24,7 +24,7 @@ from urllib.parse import unquote
 
 from toolkit.errors import ConfigError, StoreError, install
 from toolkit.exploration.bulk import add_trials, changed_attributes, stored_records, study_attributes
-from toolkit.exploration.figures import direction
+from toolkit.exploration.figures import HIGHER_IS_BETTER, SHIPPED, direction
 from toolkit.exploration.points import PointRecord, failure
 from toolkit.exploration.space import Dimension, Sweep
 from toolkit.store import package_versions, store_root
@@ -341,6 +341,8 @@ def open_book(sweep: Sweep, storage: BaseStorage, name: str) -> Book:
             "objectives": list(objectives),
             "constraints": list(sweep.settings.constraints),
         }
+        if own := {name: HIGHER_IS_BETTER[name] for name in objectives if name not in SHIPPED}:
+            about["own"] = own
         if study.user_attrs.get(ABOUT) != about:
             study.set_user_attr(ABOUT, about)
             study.set_user_attr("versions", package_versions())

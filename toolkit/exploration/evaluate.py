@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.config import DatasetConfig, DesignFile, EstimateConfig, HlsConfig, TaskConfig
 from toolkit.data import Dataset
+from toolkit.errors import ConfigError
 from toolkit.exploration.jobs import TrainingStopped
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.settings import SweepHlsConfig
 from toolkit.exploration.space import Point
-from toolkit.records import Estimate, Figure, Graph, TrainRecord
+from toolkit.records import Array, Estimate, Figure, Graph, Metric, TrainRecord
 from toolkit.store import artifact, digest, float_arithmetic, package_versions, read_json, write_json
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def evaluate_point(point: Point, bar: Sequence[float] = ()) -> PointRecord:
     with timed(clock, "convert"):
         graph, facts = converted(point, dataset, bar)
     with timed(clock, "emulate"):
-        accuracy = emulated_accuracy(graph, dataset, point)
+        merit = emulated_merit(graph, dataset, point)
     with timed(clock, "estimate"):
         analysis = analysis_of(graph, conversion_config(point.design.hls))
         hls = resolve(analysis, point.design.hls)
@@ -76,7 +77,7 @@ def evaluate_point(point: Point, bar: Sequence[float] = ()) -> PointRecord:
     return PointRecord(
         point,
         "complete",
-        figures=figures_of(accuracy, facts["float accuracy"], graph, estimated),
+        figures=figures_of(dataset.metric, merit, facts["float accuracy"], graph, estimated),
         facts={
             **names(point, dataset, graph),
             "arithmetic": arithmetic(point, graph),
@@ -155,7 +156,7 @@ def convert_into(
     trained = float_of(origin, point, dataset)
     model, history = quantized(point, trained, dataset, bar)
     save_graph(convert(model, config).graph, folder.path)
-    accuracy = float_accuracy(origin, trained, dataset, point)
+    accuracy = float_merit(origin, trained, dataset, point)
     write_json(folder / FACTS, {"float accuracy": accuracy, "history": history})
 
 
@@ -170,14 +171,17 @@ def float_of(origin: str, point: Point, dataset: Dataset) -> TrainRecord:
         FLOATS.clear()
         file = point.file
         quiet = file.train.change(progress=False)
-        FLOATS[origin] = first_model(DesignFile(dataset=file.dataset, model=file.model, train=quiet), dataset)
+        started = DesignFile(dataset=file.dataset, task=file.task, model=file.model, train=quiet)
+        FLOATS[origin] = first_model(started, dataset)
     return FLOATS[origin]
 
 
-def float_accuracy(origin: str, trained: TrainRecord, dataset: Dataset, point: Point) -> float:
-    """Accuracy of the float model on the images of the sweep."""
+def float_merit(origin: str, trained: TrainRecord, dataset: Dataset, point: Point) -> float | None:
+    """The float model's figure of merit on the samples of the sweep; ``None`` without labels."""
     from toolkit.training import merit_on
 
+    if dataset.task == "unlabelled":
+        return None
     key = digest("float accuracy", origin, point.split, point.images)
     return stored_number(key, lambda: merit_on(trained.model, dataset, point.split, point.images))
 
@@ -185,7 +189,10 @@ def float_accuracy(origin: str, trained: TrainRecord, dataset: Dataset, point: P
 def quantized(
     point: Point, trained: TrainRecord, dataset: Dataset, bar: Sequence[float]
 ) -> tuple[keras.Model, list[float]]:
-    """The model to convert, without emptied channels, and the validation accuracy after each epoch of its training."""
+    """The model to convert, without emptied channels, and how good each epoch of its training was on validation data.
+
+    Good is the figure of merit, turned so that larger is better.
+    """
     from toolkit.pipeline import design_model
     from toolkit.plan import start_of
     from toolkit.training import compact, train
@@ -196,13 +203,19 @@ def quantized(
     quiet = design.qat.change(progress=False)
     if quiet.epochs == 0:
         return compact(train(start_of(design, trained.model, dataset), dataset, quiet).model), []
-    record = design_model(design.change(qat=quiet), trained, dataset, lambda history: stop_behind(history, bar))
-    return record.model, [float(value) for value in record.history.get("val_accuracy", ())]
+    wanted, metric = design.change(qat=quiet), dataset.metric
+    record = design_model(wanted, trained, dataset, lambda history: stop_behind(history, bar, metric))
+    return record.model, validation_gains(record.history, dataset.metric)
 
 
-def stop_behind(history: Mapping[str, Sequence[float]], bar: Sequence[float]) -> None:
-    """Raise ``TrainingStopped`` when the best validation accuracy so far is below the bar of this epoch."""
-    seen = [float(value) for value in history.get("val_accuracy", ())]
+def validation_gains(history: Mapping[str, Sequence[float]], metric: Metric) -> list[float]:
+    """The figure of merit on the validation split after each epoch, turned so that larger is better."""
+    return [metric.gain(float(value)) for value in history.get(f"val_{metric.name}", ())]
+
+
+def stop_behind(history: Mapping[str, Sequence[float]], bar: Sequence[float], metric: Metric) -> None:
+    """Raise ``TrainingStopped`` when the best epoch so far is below the bar of this epoch."""
+    seen = validation_gains(history, metric)
     if seen and len(seen) <= len(bar) and max(seen) < bar[len(seen) - 1]:
         raise TrainingStopped(seen)
 
@@ -238,19 +251,34 @@ def remembered_number(key: str, make: Callable[[], float]) -> float:
     return NUMBERS[key]
 
 
-def emulated_accuracy(graph: Graph, dataset: Dataset, point: Point) -> Figure:
-    """Fraction of the sweep's images that the design classifies correctly, bit for bit as csim would."""
-    count = min(point.images, len(dataset.labels(point.split)))
+def emulated_merit(graph: Graph, dataset: Dataset, point: Point) -> Figure:
+    """What a design is worth on the sweep's samples, bit for bit as csim would compute it."""
+    if len(dataset.heads) > 1:
+        raise ConfigError(f"a sweep judges networks of one output, {dataset.name} has {len(dataset.heads)}")
+    count = min(point.images, dataset.size(point.split))
     key = digest("emulated", graph.digest, dataset.digest, point.split, count, versions())
 
     def emulate_now() -> float:
+        from toolkit.comparison.rows import ends_of
+        from toolkit.data.judging import judged
         from toolkit.emulation import emulate
 
-        outputs = emulate(graph).predict(dataset.inputs(point.split, count))
-        return float((outputs.argmax(axis=1) == dataset.labels(point.split, count)).mean())
+        emulator = emulate(graph)
+        outputs = emulator.predict(dataset.inputs(point.split, count))
+        floats = float_outputs(point, dataset, count) if dataset.task == "unlabelled" else None
+        (answers,) = judged(dataset, outputs, ends_of(emulator), point.split, count, floats)
+        return dataset.head.merit.plain(answers)
 
-    accuracy = remembered_number(key, emulate_now)
-    return Figure(accuracy, "fraction", "emulation", note=f"{count:,} {point.split} images")
+    value = remembered_number(key, emulate_now)
+    return Figure(value, dataset.metric.unit, "emulation", note=f"{count:,} {point.split} {dataset.noun}")
+
+
+def float_outputs(point: Point, dataset: Dataset, count: int) -> Array:
+    """What the float model answers, which is what is right without labels."""
+    from toolkit.training import predict
+
+    trained = float_of(origin_of(point, dataset), point, dataset)
+    return predict(trained.model, dataset.fitted(trained.model), point.split, count)
 
 
 ANALYSES: dict[str, Analysis] = {}
@@ -291,13 +319,17 @@ def fifo_depths(analysis: Analysis, hls: HlsConfig, needed: bool) -> Mapping[str
     }
 
 
-def figures_of(accuracy: Figure, float_value: float, graph: Graph, estimated: Estimate) -> dict[str, Figure]:
+def figures_of(
+    metric: Metric, merit: Figure, float_value: float | None, graph: Graph, estimated: Estimate
+) -> dict[str, Figure]:
     """A point's figures by name."""
     from toolkit.exploration.compression import counted_weights
 
-    found = {"accuracy": accuracy}
-    loss = float_value - accuracy.value
-    found["accuracy_loss"] = Figure(loss, "fraction", "emulation", note=f"float {float_value:.4f}, {accuracy.note}")
+    found = {metric.name: merit}
+    if float_value is not None:
+        loss = metric.gain(float_value) - metric.gain(merit.value)
+        note = f"float {float_value:.4f}, {merit.note}"
+        found[f"{metric.name}_loss"] = Figure(loss, metric.unit, "emulation", note=note)
     found |= {name: getattr(estimated, name) for name in RECORDED}
     found |= {name: estimated.figures[name] for name in COUNTED if name in estimated.figures}
     if estimated.utilization:
@@ -310,6 +342,7 @@ def names(point: Point, dataset: Dataset, graph: Graph) -> dict[str, str]:
     """What a record belongs to."""
     return {
         "dataset": dataset.name,
+        "metric": dataset.metric.name,
         "model": point.file.model.label,
         "part": point.design.hls.part,
         "test_set": digest(dataset.test_digest if point.split == "test" else dataset.digest, point.split, point.images),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
@@ -54,13 +55,13 @@ class Progress:
         self.fresh += len(records)
 
     def bar(self) -> list[float]:
-        """Per epoch the median validation accuracy of finished trainings, 0 while there are too few."""
+        """Per epoch the median of the best so far of finished trainings; no bar while there are too few."""
         histories = [
             record.history for record in self.records.values() if record.state == "complete" and record.history
         ]
         longest = max(map(len, histories), default=0)
         columns = [[max(h[: epoch + 1]) for h in histories if len(h) > epoch] for epoch in range(longest)]
-        return [statistics.median(column) if len(column) >= HISTORIES else 0.0 for column in columns]
+        return [statistics.median(column) if len(column) >= HISTORIES else -math.inf for column in columns]
 
 
 @dataclass(eq=False)

@@ -9,15 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from toolkit.data.merit import MERITS
 from toolkit.errors import ConfigError, choose
-from toolkit.records import Figure
+from toolkit.records import Figure, Metric
 
 Item = TypeVar("Item")
 
 # Figures of a point that may be objectives or be limited, and whether more of them is better.
-HIGHER_IS_BETTER: Mapping[str, bool] = {
-    "accuracy": True,
-    "accuracy_loss": False,  # against the float model on the same images
+HIGHER_IS_BETTER: dict[str, bool] = {
+    **{name: merit.metric.better == "higher" for name, merit in MERITS.items()},
+    **{f"{name}_loss": False for name in MERITS},  # how much worse than the float model on the same samples
+    "top5": True,
+    "top5_loss": False,
+    "background_rejection": True,
+    "background_rejection_loss": False,
+    # Words for whatever the task is judged by, replaced by its name where a sweep is read.
+    "metric": True,
+    "loss": False,
     "latency_us": False,
     "latency_cycles": False,
     "initiation_interval_cycles": False,
@@ -35,6 +43,7 @@ HIGHER_IS_BETTER: Mapping[str, bool] = {
     "nonzero_weights": False,
     "csd_digits": False,
 }
+SHIPPED = frozenset(HIGHER_IS_BETTER)
 ALIASES = {
     "latency": "latency_us",
     "ii": "initiation_interval_cycles",
@@ -53,6 +62,22 @@ def figure_name(text: str) -> str:
     'initiation_interval_cycles'
     """
     return choose("figure", ALIASES.get(text.lower(), text.lower()), HIGHER_IS_BETTER)
+
+
+def know(name: str, higher: bool) -> None:
+    """Take the user's own figure of merit among those that can be optimized and limited."""
+    HIGHER_IS_BETTER[name] = higher
+    HIGHER_IS_BETTER[f"{name}_loss"] = False
+
+
+def in_words_of(text: str, metric: Metric | str) -> str:
+    """An objective or constraint with ``metric`` and ``loss`` replaced by the name of the figure of merit.
+
+    >>> in_words_of("loss <= 0.01", "rmse")
+    'rmse_loss <= 0.01'
+    """
+    name = metric if isinstance(metric, str) else metric.name
+    return re.sub(r"^\s*(metric|loss)\b", lambda word: name if word[1] == "metric" else f"{name}_loss", text)
 
 
 def direction(name: str) -> str:

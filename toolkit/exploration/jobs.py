@@ -40,7 +40,7 @@ class TrainingStopped(Exception):
     """A training fell behind the others; carries the validation accuracy after each epoch."""
 
     def __init__(self, history: Sequence[float]) -> None:
-        super().__init__(f"stopped after epoch {len(history)}: accuracy {history[-1]:.4f} is below the median")
+        super().__init__(f"stopped after epoch {len(history)}: {history[-1]:.4f} (more is better) is below the median")
         self.history = tuple(history)
 
 

@@ -13,6 +13,7 @@ import tomli_w
 
 from toolkit import harmless
 from toolkit.config import DesignConfig, DesignFile, TrainConfig, as_tables, merge
+from toolkit.data.merit import MERITS
 from toolkit.errors import ConfigError, StoreError, nearest
 from toolkit.exploration.book import (
     ABOUT,
@@ -24,7 +25,7 @@ from toolkit.exploration.book import (
     talking_to,
 )
 from toolkit.exploration.engines import TRAINING_THREADS
-from toolkit.exploration.figures import HIGHER_IS_BETTER, Limit, cost, figure_name, pareto
+from toolkit.exploration.figures import HIGHER_IS_BETTER, Limit, cost, figure_name, know, pareto
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.space import Point, Sweep, read_sweep
 from toolkit.exploration.targets import with_factors
@@ -130,7 +131,7 @@ def row(record: PointRecord, constraints: Sequence[str], on_front: bool) -> dict
 
 
 def best_of(records: Sequence[PointRecord], constraints: Sequence[str], objective: str) -> PointRecord:
-    """The point best in one objective, then in accuracy, among those that hold the constraints."""
+    """The point best in one objective, then in the figure of merit, among those that hold the constraints."""
     left = [record for record in records if record.state == "complete" and objective in record.figures]
     if not left:
         raise ConfigError(f"no point of {len(records)} was evaluated and has a figure for {objective}")
@@ -140,7 +141,7 @@ def best_of(records: Sequence[PointRecord], constraints: Sequence[str], objectiv
         if not kept:
             raise ConfigError(f"no point holds {limit}: {closest(left, limit)}")
         left = kept
-    known = [name for name in (objective, "accuracy") if all(name in record.figures for record in left)]
+    known = [name for name in (objective, metric_name(left[0])) if all(name in record.figures for record in left)]
     return min(left, key=lambda record: cost(record.figures, known))
 
 
@@ -186,6 +187,8 @@ def sweep_studies(storage: BaseStorage, name: str) -> dict[str, Mapping[str, Any
 
 def result_of(storage: BaseStorage, name: str, study: str, about: Mapping[str, Any]) -> SweepResult:
     """The result of one study."""
+    for own, higher in about.get("own", {}).items():
+        know(own, higher)
     import optuna
 
     with talking_to(name):
@@ -220,6 +223,8 @@ def best(
     *,
     part: str | None = None,
     min_accuracy: float | None = None,
+    min_metric: float | None = None,
+    max_loss: float | None = None,
     max_latency_us: float | None = None,
     constraints: Sequence[str] = (),
     objective: str = "latency_us",
@@ -228,7 +233,8 @@ def best(
 ) -> tuple[Best, ...]:
     """The best point of all sweeps in the store, one per test set: accuracies on different images do not compare.
 
-    With the ``name`` of a sweep its own constraints hold too.
+    With the ``name`` of a sweep its own constraints hold too. ``min_metric`` is the worst figure of merit allowed (the
+    largest RMSE), ``max_loss`` how much worse than the float model it may be.
     Raises ``ConfigError`` when no point holds what is asked for, ``StoreError`` without any sweep.
     """
     opened, title = open_storage(storage), str(storage or default_storage())
@@ -252,13 +258,27 @@ def best(
     found, reasons = [], []
     for members in groups.values():
         try:
-            winner = best_of([record for record, _ in members], asked, figure_name(objective))
+            wishes = [*asked, *merit_limits(members[0][0], min_metric, max_loss)]
+            winner = best_of([record for record, _ in members], wishes, figure_name(objective))
             found.append(next(Best(record, result) for record, result in members if record is winner))
         except ConfigError as error:
             reasons.append(str(error))
     if not found:
         raise ConfigError("; ".join(dict.fromkeys(reasons)))
     return tuple(found)
+
+
+def merit_limits(record: PointRecord, min_metric: float | None, max_loss: float | None) -> list[str]:
+    """Constraints on the figure of merit of a record's task."""
+    name = metric_name(record)
+    relation = ">=" if HIGHER_IS_BETTER.get(name, True) else "<="
+    found = [] if min_metric is None else [f"{name} {relation} {min_metric}"]
+    return found + ([] if max_loss is None else [f"{name}_loss <= {max_loss}"])
+
+
+def metric_name(record: PointRecord) -> str:
+    """What a point is judged by."""
+    return record.facts.get("metric", "accuracy")
 
 
 def on_part(record: PointRecord, part: str | None) -> bool:
@@ -342,7 +362,7 @@ def write_designs(result: SweepResult, folder: str | Path, records: Sequence[Poi
 
 
 SHOWN_FIGURES = (
-    "accuracy", "latency_us", "initiation_interval_cycles", "lut", "ff", "dsp", "bram_18k", "energy_uj", "ebops",
+    *MERITS, "latency_us", "initiation_interval_cycles", "lut", "ff", "dsp", "bram_18k", "energy_uj", "ebops",
 )  # fmt: skip
 COMPRESSION_FIGURES = ("nonzero_weights", "csd_digits")  # shown where pruning is a dimension
 

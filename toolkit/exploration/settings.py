@@ -52,10 +52,11 @@ class SweepSettings(Section):
     """How many different points; default all of a grid, 100 of the others."""
     seed: Natural = 0
     """Seed of the search."""
-    objectives: tuple[Annotated[str, AfterValidator(known_figure)], ...] = ("accuracy", "latency_us")
-    """What is better: accuracy, latency_us, initiation_interval_cycles, throughput_hz, lut, energy_uj, ebops, ..."""
+    objectives: tuple[Annotated[str, AfterValidator(known_figure)], ...] = ("metric", "latency_us")
+    """What is better: metric (what the task is judged by), latency_us, initiation_interval_cycles, throughput_hz, lut,
+    energy_uj, ebops, ..."""
     constraints: tuple[Annotated[str, AfterValidator(readable_limit)], ...] = ("fits",)
-    """What a point must hold to be on the front: ``fits``, ``accuracy >= 0.85``, ``accuracy_loss <= 0.01``, ..."""
+    """What a point must hold to be on the front: ``fits``, ``metric >= 0.85``, ``loss <= 0.01`` (to float), ..."""
     images: Positive = 2000
     """Images on which a point's accuracy is emulated, bit for bit."""
     split: Literal["test", "validation"] = "test"

@@ -32,8 +32,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from toolkit.config import DESIGN_SECTIONS, TrainConfig, merge
+from toolkit.config import DESIGN_SECTIONS, DatasetConfig, TaskConfig, TrainConfig, merge
+from toolkit.data.merit import merit_of
 from toolkit.errors import ConfigError, nearest
+from toolkit.exploration.figures import in_words_of, know
 from toolkit.exploration.settings import SweepDesign, SweepDesignFile, SweepSettings
 from toolkit.names import check_name, shown
 from toolkit.sections import Section, beside, toml_tables
@@ -262,7 +264,39 @@ def parse_sweep(tables: Tables, name: str, layer_names: LayerNames) -> Sweep:
     if len(variants) > MOST_BRANCHES:
         raise ConfigError(f"designs must be at most {MOST_BRANCHES} tables, got {len(variants):,}", ("designs",))
     name = check_name("name", tables.pop("name", name))
-    return sweep_of(tables, SweepSettings(**settings), variants, name, layer_names)
+    return sweep_of(tables, in_own_words(SweepSettings(**settings), tables), variants, name, layer_names)
+
+
+def in_own_words(settings: SweepSettings, tables: Tables) -> SweepSettings:
+    """Settings that name the figure of merit: ``metric`` and ``loss`` are words for it."""
+    texts = [*settings.objectives, *settings.constraints]
+    metric = metric_of_tables(tables, any(in_words_of(text, "?") != text for text in texts))
+    objectives = tuple(in_words_of(text, metric) for text in settings.objectives)
+    constraints = tuple(in_words_of(text, metric) for text in settings.constraints)
+    return settings.change(objectives=objectives, constraints=constraints)
+
+
+def metric_of_tables(tables: Tables, needed: bool) -> str:
+    """What a sweep is judged by; the data are looked at where the file does not say and it is ``needed``."""
+    task, data = tables.get("task", {}), tables.get("dataset", {})
+    asked = task.get("metric") if isinstance(task, dict) else None
+    if isinstance(asked, str) and ":" in asked:
+        merit = merit_of(asked, "regression", better=task.get("direction"))
+        know(merit.metric.name, merit.metric.better == "higher")
+        return merit.metric.name
+    if isinstance(asked, str):
+        if asked.startswith("top"):
+            know(asked, True)
+        return asked
+    plain = not task and isinstance(data, dict) and not data.get("path") and data.get("name", "") not in NUMBERS
+    if plain or not needed:
+        return "accuracy"
+    from toolkit.data import load_dataset
+
+    return load_dataset(DatasetConfig(**data), task=TaskConfig(**task)).metric.name
+
+
+NUMBERS = ("diabetes",)  # named datasets that are not judged by accuracy
 
 
 def sweep_of(
