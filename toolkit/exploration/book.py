@@ -335,7 +335,7 @@ def open_book(sweep: Sweep, storage: BaseStorage, name: str) -> Book:
             directions=[direction(objective) for objective in objectives],
             load_if_exists=True,
         )
-        about = {
+        about: dict[str, Any] = {
             "name": sweep.name,
             "digest": sweep.digest,
             "objectives": list(objectives),
