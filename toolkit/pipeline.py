@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.arguments import as_path
 from toolkit.baselines import measure_baseline
 from toolkit.comparison import Comparison, compare, judge, write_report
 from toolkit.config import (
@@ -24,6 +25,7 @@ from toolkit.config import (
     ProofConfig,
     QuantConfig,
     TrainConfig,
+    load_design,
 )
 from toolkit.data import Dataset, load_dataset
 from toolkit.emulation import emulate, prove
@@ -63,16 +65,22 @@ class RunResult:
 
 
 def run_design(
-    design: DesignFile, folder: str | Path, *, say: Say = lambda message: None, command: str | None = None
+    design: DesignFile | str | Path,
+    folder: str | Path | None = None,
+    *,
+    say: Say = lambda message: None,
+    command: str | None = None,
 ) -> RunResult:
-    """Train, quantize, write, prove, estimate and compare everything a design file describes.
+    """Train, quantize, write, prove, estimate and compare everything a design file (or its path) describes.
 
     First of all the plan: what file and network decide is checked before anything is trained
-    (:func:`toolkit.plan.plan_design`). ``folder`` receives ``models/<design>/``, ``projects/<design>/``
-    and ``report/``. ``say`` gets a line per step; ``command`` is what the report names as the way to make
-    it again. Raises the stages' errors; nothing half-written is left behind.
+    (:func:`toolkit.plan.plan_design`). ``folder`` (default ``runs/<name>``) receives ``models/<design>/``,
+    ``projects/<design>/`` and ``report/``. ``say`` gets a line per step; ``command`` is what the report
+    names as the way to make it again. Raises the stages' errors; nothing half-written is left behind.
     """
-    target = Path(folder)
+    if not isinstance(design, DesignFile):
+        design = load_design(design)
+    target = Path("runs") / design.name if folder is None else as_path("a run's folder", folder)
     plan = plan_design(design, target)
     say(str(plan))
     dataset = load_dataset(design.dataset, task=design.task)

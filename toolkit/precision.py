@@ -6,6 +6,7 @@ Precision Fixed-Point Data Types") as hls4ml ships them for csim in ``ap_types/a
 
 from __future__ import annotations
 
+import numbers
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -63,6 +64,9 @@ class Precision:
     saturation_bits: int = 0  # ap_fixed's N: how many top bits SAT-like wrapping keeps
 
     def __post_init__(self) -> None:
+        for bits in (self.width_bits, self.integer_bits, self.saturation_bits):
+            if not isinstance(bits, numbers.Integral):
+                raise ConfigError(f"precision width and integer bits must be whole numbers, got {bits!r:.100}")
         if self.width_bits < 1:
             raise ConfigError(f"precision width must be at least 1 bit, got {self.width_bits}")
         if self.width_bits > WIDEST_BITS:
@@ -76,6 +80,8 @@ class Precision:
 
         Raises ``ConfigError`` that shows the accepted forms.
         """
+        if not isinstance(text, str):
+            raise ConfigError(f"precision must be text such as ap_fixed<16,6>, got {text!r:.100}")
         if match := WHOLE.match(text):
             return cls(as_width(match[2]), as_width(match[2]), signed=match[1] == "")
         match = FIXED.match(text)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.baselines import timing
 from toolkit.baselines.evaluation import evaluate_on
-from toolkit.data import Dataset
+from toolkit.data import Dataset, as_dataset
 from toolkit.errors import ConfigError, DataError, ModelError, ToolNotFound, choose
 from toolkit.records import Array, BaselineRecord, Figure, TrainRecord
 from toolkit.store import package_versions
@@ -93,8 +94,8 @@ def load_engines() -> dict[str, Engine]:
 
 
 def measure_baseline(
-    model: keras.Model | TrainRecord,
-    dataset: Dataset,
+    model: keras.Model | TrainRecord | str | Path,
+    dataset: Dataset | str | Path,
     *,
     engine: str = "keras",
     precision: str | None = None,
@@ -124,10 +125,11 @@ def measure_baseline(
         if not values or min(values) < 1:
             raise ConfigError(f"{what} must be at least 1, got {', '.join(map(str, values)) or 'none'}")
     name = name or f"{engine} {precision} {provider}"
-    live = model.model if isinstance(model, TrainRecord) else model
-    dataset = fitting(live, dataset)
     from toolkit.training.losses import gives_probabilities
+    from toolkit.zoo import keras_model
 
+    live = keras_model(model)
+    dataset = fitting(live, as_dataset(dataset))
     ends = gives_probabilities(live)
     request = Request(name, precision, provider, tuple(sorted(set(batches))), repeats, threads, probabilities=ends)
     try:

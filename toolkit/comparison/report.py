@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.arguments import as_path, instance
 from toolkit.comparison import exports
 from toolkit.comparison.charts import charts
 from toolkit.comparison.codec import encode, pack, unpack
@@ -33,7 +34,8 @@ def write_report(
     """
     for name in formats:
         choose("format", name, FORMATS)
-    folder = Path(path)
+    instance("a report's comparison", comparison, Comparison)
+    folder = as_path("a report's folder", path)
     refuse_foreign(folder)
     heading = title or default_title(comparison)
     try:
@@ -137,7 +139,7 @@ def load_comparison(path: str | Path) -> Comparison:
 
 def stored_file(path: str | Path) -> Path:
     """The ``report.json`` that a user means by a file, a report's folder or a run's."""
-    given = Path(path)
+    given = as_path("a stored report", path, StoreError)
     places = [given / f"{STEM}.json", given / STEM / f"{STEM}.json"] if given.is_dir() else [given]
     return next((place for place in places if place.is_file()), places[0])
 

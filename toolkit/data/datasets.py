@@ -23,6 +23,7 @@ from toolkit.data.shapes import reshape_images
 from toolkit.data.sources import read_path
 from toolkit.data.splits import SPLIT_SEED
 from toolkit.errors import ConfigError, DataError, choose
+from toolkit.names import shown
 from toolkit.records import Array
 from toolkit.store import replacing
 
@@ -98,10 +99,21 @@ def load_dataset(
     return load_named(config, wanted, options)
 
 
+def as_dataset(value: Dataset | str | Path | DatasetConfig) -> Dataset:
+    """A dataset, given as such or by name, path or configuration; raises ``DataError`` for anything else."""
+    if isinstance(value, Dataset):
+        return value
+    if not isinstance(value, (str, Path, DatasetConfig)):
+        raise DataError(f"a dataset must be a Dataset, a name, a path or a DatasetConfig, got {shown(value)}")
+    return load_dataset(value)
+
+
 def config_of(name: str | Path | DatasetConfig, options: dict[str, Any]) -> DatasetConfig:
     """The ``[dataset]`` that a name, a path and keywords stand for; its keys are taken out of ``options``."""
     if isinstance(name, DatasetConfig):
         return name
+    if not isinstance(name, (str, Path)):
+        raise DataError(f"a dataset must be a name, a path (str or Path) or a DatasetConfig, got {shown(name)}")
     if not is_path(name):
         own = OPTIONS.get(str(name), ())
         keys = {key: options.pop(key) for key in list(options) if key in DatasetConfig.model_fields and key not in own}

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit import records
+from toolkit.arguments import instance
 from toolkit.config import HlsConfig
 from toolkit.emulation.builder import Tally
 from toolkit.emulation.compile import Compiled, Result, compile_network
 from toolkit.emulation.engine import Engine, make_engine
 from toolkit.errors import ConfigError, DataError
+from toolkit.hls.folder import as_project
 from toolkit.hls.network import network_of
 from toolkit.hls.project import channels_hint
 from toolkit.network import Graph
@@ -26,15 +28,18 @@ Array = npt.NDArray[Any]
 
 
 def emulate(project: Any, config: HlsConfig | None = None) -> Emulator:
-    """The emulator of an ``HlsProject``, a network, or a Keras model with an ``HlsConfig``.
+    """The emulator of an ``HlsProject`` or its folder, a network, or a Keras model with an ``HlsConfig``.
 
     A model is converted by hls4ml but nothing is written. Raises ``UnsupportedLayer`` for a layer that
     cannot be computed exactly.
     """
+    if config is None and isinstance(project, (str, Path)):
+        project = as_project(project)
     if isinstance(project, HlsProject | records.Graph | Graph):
         return Emulator(network_of(project))
     if config is None:
         raise ConfigError(f"emulating a model needs an HlsConfig, got a {type(project).__name__} alone")
+    instance("the configuration", config, HlsConfig)
     from toolkit.hls.convert import convert
 
     return Emulator(network_of(convert(project, config).graph))

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from toolkit.emulation.emulator import Emulator
+from toolkit.errors import ConfigError
 from toolkit.hls.check import Library, largest_lsb
+from toolkit.names import shown
 from toolkit.records import Array, CheckResult, Finding
 
 
@@ -17,6 +19,9 @@ def prove(emulator: Emulator, library: Library, x: Any) -> CheckResult:
     A difference is a bug of one of the two: the emulator computes what the types say, so it is either
     ours or hls4ml's.
     """
+    for what, engine in (("the emulator", emulator), ("the library", library)):
+        if not hasattr(engine, "predict"):
+            raise ConfigError(f"{what} must be what emulate or build_csim returned, got {shown(engine)}")
     expected, got = emulator.predict(x), library.predict(x)
     different = expected != got
     first = first_difference(emulator, library, x, different) if different.any() else None

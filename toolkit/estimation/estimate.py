@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 from toolkit import records
+from toolkit.arguments import optional
 from toolkit.config import EstimateConfig, HlsConfig, LayerHlsConfig
 from toolkit.devices import RESOURCES, Device, family_of, find_device
 from toolkit.errors import ConfigError
@@ -47,6 +49,7 @@ from toolkit.estimation.stages import MATRIX_KINDS, UNPRICED, Stage, stages_of
 from toolkit.estimation.tools import parse_tool
 from toolkit.estimation.weights import block_bits
 from toolkit.hls import reuse
+from toolkit.hls.folder import as_project
 from toolkit.hls.network import network_of
 from toolkit.hls.progress import underway
 from toolkit.network import Graph, Layer
@@ -117,11 +120,13 @@ class Setting:
     hls: HlsConfig
 
 
-def analyze(subject: HlsProject | records.Graph | Graph, config: HlsConfig | None = None) -> Analysis:
+def analyze(subject: HlsProject | records.Graph | Graph | str | Path, config: HlsConfig | None = None) -> Analysis:
     """Read a project, or a graph with the configuration it was converted with.
 
     Raises ``ConfigError`` when a graph comes without its configuration.
     """
+    if isinstance(subject, (str, Path)):
+        subject = as_project(subject)
     if isinstance(subject, HlsProject):
         return replace(analyze(subject.graph, config or subject.config), digest=subject.digest)
     if config is None:
@@ -133,15 +138,17 @@ def analyze(subject: HlsProject | records.Graph | Graph, config: HlsConfig | Non
 
 
 def estimate(
-    subject: HlsProject | records.Graph | Graph | Analysis,
+    subject: HlsProject | records.Graph | Graph | Analysis | str | Path,
     config: EstimateConfig | None = None,
     *,
     hls: HlsConfig | None = None,
 ) -> Estimate:
-    """Estimate a written project, a converted graph (with ``hls``) or an analysis.
+    """Estimate a written project (or its folder), a converted graph (with ``hls``) or an analysis.
 
     Raises ``ConfigError`` for an unknown tool, part family or a reuse factor that hls4ml would move.
     """
+    optional("the configuration", config, EstimateConfig)
+    optional("hls", hls, HlsConfig)
     with underway("estimating"):
         analysis = subject if isinstance(subject, Analysis) else analyze(subject, hls)
         chosen = config or EstimateConfig()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,7 +120,10 @@ def examined(subject: Any, hls: HlsConfig | None) -> tuple[records.Graph, Estima
     """The graph and estimate of a project or model."""
     from toolkit.estimation import estimate
     from toolkit.hls.convert import convert
+    from toolkit.hls.folder import as_project
 
+    if hls is None and isinstance(subject, (str, Path)):
+        subject = as_project(subject)
     config = EstimateConfig(fifo_simulation=False)
     if isinstance(subject, HlsProject):
         return subject.graph, estimate(subject, config)

@@ -247,6 +247,8 @@ def read_sweep(source: Path | str | Mapping[str, Any] | Sweep, layer_names: Laye
     if isinstance(source, Sweep):
         return source
     if isinstance(source, Mapping):
+        if not source:
+            raise ConfigError("a sweep of nothing: say at least which model, dataset or design, and what varies")
         return parse_sweep(copy.deepcopy(dict(source)), "sweep", layer_names or built_layer_names)
     with toml_tables(source, "a sweep file") as tables:
         path = Path(source)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,7 +52,12 @@ class Library(Protocol):
 
 
 def check(
-    project: HlsProject, model: Any, x: Any, *, library: Library | None = None, labels: Any = None
+    project: HlsProject | str | Path,
+    model: Any,
+    x: Any,
+    *,
+    library: Library | None = None,
+    labels: Any = None,
 ) -> CheckResult:
     """Compare a Keras model's outputs with its project's on images ``x``.
 
@@ -62,9 +68,11 @@ def check(
     often both choose the same class and, with ``labels`` (int ``[n]``), how accurate both are. Raises ``DataError`` for
     images of another shape and ``ModelError`` for a model with other outputs.
     """
-    from toolkit.zoo import is_quantized, open_model
+    from toolkit.hls.folder import as_project
+    from toolkit.zoo import is_quantized, keras_model
 
-    live = open_model(model)
+    project = as_project(project)
+    live = keras_model(model)
     exact = is_quantized(live)
     runner = library if library is not None else build_csim(project)
     inputs = model_inputs(live, x)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.arguments import instance
 from toolkit.config import HlsConfig, LayerHlsConfig, parts_of
 from toolkit.errors import ConfigError, HlsError, ModelError, ToolkitError, UnsupportedLayer, nearest
 from toolkit.hls import names, reuse, softmax
@@ -59,7 +60,7 @@ def convert(model: Any, config: HlsConfig, *, input_shape: Sequence[Any] | None 
     """
     from toolkit.zoo import open_model
 
-    check_config(config)
+    check_config(instance("the configuration", config, HlsConfig))
     if is_model_graph(model):
         return convert_model_graph(model, config)
     if is_onnx(model):

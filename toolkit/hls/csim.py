@@ -99,14 +99,17 @@ class CsimLibrary:
         return fill_reshapes(self.project, found)
 
 
-def build_csim(project: HlsProject, *, jobs: int = 0, timeout_s: float = 3600) -> CsimLibrary:
-    """Compile a project's C++ with g++.
+def build_csim(project: HlsProject | str | Path, *, jobs: int = 0, timeout_s: float = 3600) -> CsimLibrary:
+    """Compile the C++ of a project, or of a project's folder, with g++.
 
     Cached by project, compiler and flags; two processes may ask at once. ``jobs`` compilers run at a
     time (0: one per core). Raises ``ToolNotFound`` without a compiler and ``ProcessError``, with the
     compiler's own words, when it fails or takes longer than ``timeout_s``.
     """
-    return CsimLibrary(project, build(project, trace=False, jobs=jobs, timeout_s=timeout_s))
+    from toolkit.hls.folder import as_project
+
+    opened = as_project(project)
+    return CsimLibrary(opened, build(opened, trace=False, jobs=jobs, timeout_s=timeout_s))
 
 
 def build(project: HlsProject, *, trace: bool, jobs: int, timeout_s: float = 3600) -> Path:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from toolkit.arguments import as_path
 from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError, HlsError
 from toolkit.hls.code import read_code
@@ -39,6 +40,7 @@ from toolkit.hls.firmware import (
 )
 from toolkit.hls.graph import graph_digest
 from toolkit.hls.project import MANIFEST, load_project
+from toolkit.names import shown
 from toolkit.precision import Precision
 from toolkit.reading import FIRMWARE_BYTES, MIB, Folder, Malformed, blaming, place
 from toolkit.records import Array, Graph, HlsProject, Layer, Tensor, Weight
@@ -58,11 +60,20 @@ def open_project(path: str | Path) -> HlsProject:
 
     Raises ``HlsError`` for a folder that is neither, or whose files are not those that were written.
     """
-    folder = Path(path)
+    folder = as_path("a project", path, HlsError)
     with blaming(folder, HlsError):
         if is_foreign(folder):
             return read_folder(folder)
         return load_project(folder)
+
+
+def as_project(value: HlsProject | str | Path) -> HlsProject:
+    """A project, given as such or as its folder."""
+    if isinstance(value, HlsProject):
+        return value
+    if not isinstance(value, (str, Path)):
+        raise HlsError(f"a project must be an HlsProject or its folder (str or Path), got {shown(value)}")
+    return open_project(value)
 
 
 def is_foreign(folder: Path) -> bool:

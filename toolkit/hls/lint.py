@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import get_args
 
 from toolkit import records
@@ -17,6 +18,7 @@ from toolkit.config import HlsConfig
 from toolkit.errors import ConfigError
 from toolkit.hls import reuse, softmax
 from toolkit.hls.asked import not_taken
+from toolkit.hls.folder import as_project
 from toolkit.hls.limits import wrong_pooling, wrong_window
 from toolkit.hls.network import network_of
 from toolkit.network import Graph, Layer, Unknown, Weight
@@ -61,7 +63,7 @@ class Design:
 
 
 def lint(
-    subject: HlsProject | records.Graph | Graph,
+    subject: HlsProject | records.Graph | Graph | str | Path,
     config: HlsConfig | None = None,
     *,
     ranges: Mapping[str, Bounds] | None = None,
@@ -74,6 +76,8 @@ def lint(
     the inputs' types decide. ``profile`` is what the emulator observed on images, ``estimate`` the
     estimate of the same design (with FIFO simulation for the findings on FIFOs).
     """
+    if isinstance(subject, (str, Path)):
+        subject = as_project(subject)
     record = subject.graph if isinstance(subject, HlsProject) else subject
     converted = subject.findings if isinstance(subject, HlsProject) else ()
     chosen = config or (subject.config if isinstance(subject, HlsProject) else None)

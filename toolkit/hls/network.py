@@ -17,6 +17,7 @@ import numpy as np
 
 from toolkit import records
 from toolkit.errors import ConfigError, HlsError, ModelError
+from toolkit.names import shown
 from toolkit.network import layers as kinds
 from toolkit.network.graph import Graph
 from toolkit.network.layers import Layer
@@ -35,6 +36,8 @@ def network_of(subject: records.HlsProject | records.Graph | Graph) -> Graph:
     if isinstance(subject, Graph):
         return subject
     graph = subject.graph if isinstance(subject, records.HlsProject) else subject
+    if not isinstance(graph, records.Graph):
+        raise HlsError(f"a project, its folder or a converted graph is needed, got {shown(subject)}")
     if graph not in NETWORKS:
         NETWORKS[graph] = translate(graph)
     return NETWORKS[graph]

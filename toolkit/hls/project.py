@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.arguments import as_path, instance
 from toolkit.config import HlsConfig
 from toolkit.errors import DataError, HlsError, StoreError
 from toolkit.hls.conversion import Conversion, Reference
@@ -53,7 +54,8 @@ def write_project(
     """
     from toolkit.hls.convert import captured, convert
 
-    final = Path(path)
+    final = as_path("where a project is written", path, HlsError)
+    instance("the configuration", config, HlsConfig)
     check_target(final)
     conversion = convert(model, config, input_shape=input_shape)
     try:
@@ -129,7 +131,8 @@ def model_inputs(model: Any, inputs: Any, count: int | None = None) -> list[Arra
     """
     arrays = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    return check_inputs([np.asarray(array)[:count] for array in arrays], shapes)
+    given = [np.asarray(array) for array in arrays]
+    return check_inputs([array[:count] if array.ndim else array for array in given], shapes)
 
 
 def check_inputs(arrays: Sequence[Array], shapes: Sequence[tuple[int, ...]]) -> list[Array]:
@@ -212,7 +215,7 @@ def load_project(path: str | Path) -> HlsProject:
     Raises ``HlsError`` for a folder that is no project or whose files are not those that were
     written, naming them.
     """
-    folder = Path(path)
+    folder = as_path("a project", path, HlsError)
     if not (folder / MANIFEST).is_file():
         raise HlsError(f"{folder} is no HLS project: it has no {MANIFEST}; write one with toolkit.write_project")
     try:

@@ -63,16 +63,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import qkeras
 
+from toolkit.arguments import optional
 from toolkit.config import LayerQuantConfig, QuantConfig
-from toolkit.data import Dataset
+from toolkit.data import Dataset, as_dataset
 from toolkit.errors import ConfigError, DataError, UnsupportedLayer, nearest
-from toolkit.records import Array
+from toolkit.records import Array, TrainRecord
 from toolkit.training.atoms import split
 from toolkit.training.fold import activation_name, fold_network, scale_and_shift
 from toolkit.training.network import Network, Node, build, read
@@ -85,6 +87,7 @@ from toolkit.training.ranges import (
     observe,
     ternary_scales,
 )
+from toolkit.zoo.files import keras_model
 from toolkit.zoo.quantizers import QAffine, binary, is_quantized_layer, quantized_bits, quantized_relu, ternary
 
 # Narrowest bias by default: with a 2-bit kernel, a 2-bit bias would be nothing but its sign.
@@ -92,9 +95,9 @@ SMALLEST_BIAS_BITS = 4
 
 
 def quantize(
-    model: keras.Model,
+    model: keras.Model | TrainRecord | str | Path,
     config: QuantConfig | None = None,
-    calibration: Dataset | Array | Sequence[Array] | None = None,
+    calibration: Dataset | Array | Sequence[Array] | str | Path | None = None,
 ) -> keras.Model:
     """A QKeras model with the float model's weights, ready to train further or to convert.
 
@@ -107,11 +110,13 @@ def quantize(
     not finite, ``DataError`` for calibration inputs of another shape, ``ConfigError`` for settings of
     layers that are not there.
     """
-    config = config or QuantConfig()
-    network = split(fold_network(in_float32(read(model))))
+    config = optional("the configuration", config, QuantConfig) or QuantConfig()
+    network = split(fold_network(in_float32(read(keras_model(model)))))
     require_known_layers(config, network)
     for node in network.nodes:
         require_quantizable(network, node)
+    if isinstance(calibration, (str, Path)):
+        calibration = as_dataset(calibration)
     images = calibration_inputs(network, config, calibration)
     ranges = observe(build(network), images, [node.name for node in network.nodes if needs_range(node)])
     return build(emit(network, config, ranges))

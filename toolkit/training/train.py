@@ -13,8 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from toolkit.arguments import optional
 from toolkit.config import TrainConfig
-from toolkit.data import Dataset
+from toolkit.data import Dataset, as_dataset
 from toolkit.data.judging import figures_of, judged
 from toolkit.errors import ConfigError, DataError, ModelError
 from toolkit.records import Array, Figure, Metric, TrainRecord
@@ -44,6 +45,7 @@ from toolkit.training.pruning import (
 )
 from toolkit.training.saving import FILES, save_record
 from toolkit.training.threads import repeatable, use_threads
+from toolkit.zoo.files import keras_model
 from toolkit.zoo.quantizers import is_quantized
 from toolkit.zoo.seeds import seeded_copy
 
@@ -54,8 +56,8 @@ OnEpoch = Callable[[Mapping[str, Sequence[float]]], None]
 
 
 def train(
-    model: keras.Model,
-    dataset: Dataset,
+    model: keras.Model | TrainRecord | str | Path,
+    dataset: Dataset | str | Path,
     config: TrainConfig | None = None,
     *,
     name: str | None = None,
@@ -74,8 +76,9 @@ def train(
     Raises ``DataError`` when the data do not fit the model, ``ModelError`` when the loss is not finite,
     ``ConfigError`` for a pruning schedule longer than the training, ``StoreError`` when ``folder`` holds other files.
     """
-    config = config or TrainConfig()
-    dataset = require_fit(model, dataset)
+    config = optional("the configuration", config, TrainConfig) or TrainConfig()
+    model = keras_model(model)
+    dataset = require_fit(model, as_dataset(dataset))
     require_labels(dataset, config)
     require_float(model, config)
     if config.prune is not None and config.epochs:

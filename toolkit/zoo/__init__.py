@@ -1,6 +1,6 @@
 """The models to start from, and how models come in from files."""
 
-from toolkit.zoo.files import SUFFIXES, load_model, open_model
+from toolkit.zoo.files import SUFFIXES, keras_model, load_model, open_model
 from toolkit.zoo.models import MODELS, build_model, zoo_model
 from toolkit.zoo.quantizers import QAffine, is_quantized, precision_of
 from toolkit.zoo.seeds import draw_weights
@@ -15,6 +15,7 @@ __all__ = [
     "draw_weights",
     "from_torch",
     "is_quantized",
+    "keras_model",
     "load_model",
     "load_torch_state_dict",
     "open_model",

@@ -12,7 +12,10 @@ from typing import Any
 
 import keras
 
+from toolkit.arguments import as_path
 from toolkit.errors import ModelError
+from toolkit.names import shown
+from toolkit.records import TrainRecord
 from toolkit.zoo.archives import check_file
 from toolkit.zoo.quantizers import custom_objects
 
@@ -35,13 +38,27 @@ def open_model(model: Any, input_shape: Sequence[Any] | None = None) -> Any:
     return model
 
 
+def keras_model(model: Any) -> keras.Model:
+    """A live Keras model from whatever one comes as; of a training record its model.
+
+    Raises ``ModelError`` naming the types that fit for anything else.
+    """
+    live = model.model if isinstance(model, TrainRecord) else open_model(model)
+    if not isinstance(live, keras.Model):
+        raise ModelError(
+            "a model must be a Keras model, a TrainRecord or a path (.keras, .h5, .pt2, a record's folder), "
+            f"got {shown(model)}"
+        )
+    return live
+
+
 def load_model(path: str | Path) -> keras.Model:
     """Load a Keras or QKeras model for inference, training or conversion; the optimizer is left out.
 
     Raises ``ModelError`` when the file is missing, not a model, contains a ``Lambda`` layer (code) or
     a class that neither Keras nor QKeras nor toolkit defines.
     """
-    file = Path(path)
+    file = as_path("a model", path, ModelError)
     if file.is_dir() and (file / "model.keras").is_file():
         file = file / "model.keras"
     if not file.is_file():
