@@ -135,7 +135,10 @@ def sweep_now_and_then(folder: Path) -> None:
 
 def sweep_unfinished(folder: Path) -> int:
     """Remove what killed processes left half-written in a folder; how many there were."""
-    left = [item.name for item in os.scandir(folder) if item.name.startswith(".") and UNFINISHED in item.name]
+    try:
+        left = [item.name for item in os.scandir(folder) if item.name.startswith(".") and UNFINISHED in item.name]
+    except OSError:  # a folder that may be written to, but not read
+        return 0
     return sum(remove_abandoned(folder / name) for name in left)
 
 
