@@ -197,6 +197,7 @@ class Layer:
     hls4ml's type attributes (``result_t``, ``accum_t``, ``weight_t``, ``bias_t``, ``table_t``, ...)
     to C++ types. ``shape`` is the output shape without the batch axis. ``attributes`` are hls4ml's
     remaining attributes as JSON types (``strategy``, ``reuse_factor``, ``n_filt``, ``pad_top``, ...).
+    Only front ends read it (:mod:`toolkit.hls.network`); what a layer means is :mod:`toolkit.network`.
     """
 
     name: str

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from toolkit.errors import UnsupportedLayer
 from toolkit.estimation.cycles import (
     RELAXED_NS,
     Clock,
@@ -330,7 +331,9 @@ def parts_of(stage: Stage, clock: Clock) -> tuple[Part, ...]:
             return (activation_part(stage, clock),)
         case "merge":
             return (merge_part(stage),)
-    return (stream_copy_part(stage),)
+        case "clone" | "repack" | "resize" | "copy":
+            return (stream_copy_part(stage),)
+    raise UnsupportedLayer(f"layer {stage.name!r}: no model of area covers stages of kind {stage.kind!r}")
 
 
 def kernel_part(stage: Stage, clock: Clock) -> Part:

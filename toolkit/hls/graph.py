@@ -3,7 +3,8 @@
 ``read_graph`` copies everything that decides csim's bits out of an hls4ml ``ModelGraph``;
 ``save_graph`` and ``load_graph`` keep it inside a written project as JSON and NPZ.
 
-Conventions, for whoever interprets a graph:
+This is hls4ml's own account, in its words; :func:`toolkit.hls.network.network_of` makes the typed network of it
+that everything but this package's front ends and C++ reads. Its conventions:
 
 - A layer's ``kind`` is hls4ml's class name (``Input``, ``Dense``, ``Conv1D``, ``Conv2D``,
   ``DepthwiseConv2D``, ``PointwiseConv2D``, ``Activation``, ``Pooling2D``, ``GlobalPooling2D``,
