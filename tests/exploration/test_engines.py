@@ -124,7 +124,7 @@ def test_what_is_no_scheduler_is_told(tmp_path: Path) -> None:
 
 def test_dask_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ToolNotFound, match=r"pip install 'toolkit\[cluster\]'"):
+    with pytest.raises(ToolNotFound, match=r"pip install 'hls4ml-toolkit\[cluster\]'"):
         connect("tcp://localhost:1")
 
 

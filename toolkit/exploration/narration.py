@@ -69,6 +69,8 @@ class Narrator:
                 parts.append(f"{duration(left / rate)} left")
         if progress.failures:
             parts.append(f"{progress.failures:,} failed")
+        if progress.elsewhere:
+            parts.append(f"{len(progress.elsewhere):,} in the hands of other coordinators")
         best = best_so_far(list(progress.records.values()), self.objectives, self.constraints)
         return ", ".join(parts) + (f"; best: {shown(best, self.objectives)}" if best else "")
 

@@ -102,17 +102,22 @@ class Branch:
     tables: Tables
     dimensions: tuple[Dimension, ...]
 
+    @functools.cached_property
+    def axes(self) -> tuple[tuple[Any, ...], ...]:
+        """Every value of each dimension; raises ``ConfigError`` for a range that no grid can walk."""
+        return tuple(dimension.values() for dimension in self.dimensions)
+
     @property
     def size(self) -> int:
         """Combinations of this branch."""
-        return math.prod(len(dimension.values()) for dimension in self.dimensions)
+        return math.prod(map(len, self.axes))
 
     def combination(self, index: int) -> dict[str, Any]:
         """The values of one combination, the last dimension fastest."""
         params: dict[str, Any] = {}
-        for dimension in reversed(self.dimensions):
-            index, position = divmod(index, len(dimension.values()))
-            params[dimension.name] = dimension.spelled(dimension.values()[position])
+        for dimension, values in zip(reversed(self.dimensions), reversed(self.axes), strict=True):
+            index, position = divmod(index, len(values))
+            params[dimension.name] = dimension.spelled(values[position])
         return dict(reversed(params.items()))
 
 
