@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -76,6 +77,9 @@ def common(
 # Click's own class, wherever this typer keeps its click.
 UsageError: Any = typer.BadParameter.__bases__[0]
 
+# What the loader, Python and its threads say where a limit of the process is reached.
+EXHAUSTED = ("failed to map segment", "annot allocate memory", "can't start new thread", "Too many open files")
+
 ASKED: ContextVar[tuple[str, ...]] = ContextVar("arguments of the command line", default=())
 
 
@@ -102,6 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     SIGTERM is taken as Ctrl-C is. Once the command has ended a signal only hastens the exit.
     """
     quiet_tensorflow()
+    if sys.stdout is None:
+        leave(fail("standard output is closed, so that results have nowhere to go", 2))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without the character shows a question mark
     with ending_in_order() as ending:
         try:
             code = exit_code(arguments)
@@ -115,7 +124,8 @@ def leave(code: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(code))
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:  # whoever read has left; nothing is to be flushed at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
@@ -133,6 +143,10 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
         return fail(str(stop) or "interrupted", 130)
     except ToolkitError as error:
         return fail(f"{error_name(error)}: {error}", error.exit_code)
+    except (ImportError, RuntimeError) as error:
+        if not any(sign in str(error) for sign in EXHAUSTED):
+            raise
+        return fail(f"not enough memory, threads or open files (ulimit -v, -u, -n): {error}", 2)
     except MemoryError:
         return fail("not enough memory; use fewer images (--count) or a smaller batch", 2)
     except OSError as error:
