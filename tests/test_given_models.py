@@ -10,6 +10,7 @@ import pytest
 from toolkit.cli import exit_code
 from toolkit.config import DesignFile, HlsConfig, QuantConfig, parse_design
 from toolkit.errors import ConfigError
+from toolkit.plan import check_design
 
 HLS = {"io_type": "io_parallel", "invalid_reuse_factor": "nearest", "strategy": "Latency"}
 QUICK = {"proof": {"csim_count": 0}, "dataset": {"name": "digits", "test_count": 100}, "hls": HLS}
@@ -136,3 +137,19 @@ def test_none_says_that_a_section_is_absent() -> None:
         parse_design({"qat": {"epochs": 3}, "quantization": "none"})
     with pytest.raises(ConfigError, match=r"are two models"):
         parse_design({"model": {"name": "convnet", "path": "a.keras"}})
+
+
+IDLE = {
+    "a softening of nothing": ({"qat": {"epochs": 1, "temperature": 2.0}}, r"qat\.temperature = 2 decides nothing"),
+    "a share of nothing": ({"train": {"distillation_weight": 0.1}}, r"train\.distillation_weight = 0\.1 decides"),
+    "a part of the whole": (
+        {"proof": {"whole_split": True, "csim_count": 7}},
+        r"proof\.csim_count = 7 decides",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tables", "message"), IDLE.values(), ids=IDLE)
+def test_a_key_that_decides_nothing_is_refused(tables: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_design(parse_design(tables))

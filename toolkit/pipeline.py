@@ -243,7 +243,7 @@ def demo_design() -> DesignFile:
                 quantization=QuantConfig(weight_bits=bits, activation_bits=bits),
                 qat=qat,
                 hls=hls,
-                proof=ProofConfig(whole_split=bits == 6, csim_count=50),
+                proof=ProofConfig(whole_split=True) if bits == 6 else ProofConfig(csim_count=50),
             )
             for bits in (8, 6, 4, 2)
         ),

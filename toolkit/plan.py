@@ -27,6 +27,7 @@ from toolkit.config import (
     DesignFile,
     EstimateConfig,
     ModelConfig,
+    ProofConfig,
     TrainConfig,
     zoo_names,
 )
@@ -191,6 +192,7 @@ def check_design(design: DesignFile, folder: str | Path | None = None) -> None:
     check_dataset(design.dataset)
     check_model(design.model)
     check_teacher("train", design.train, ())
+    check_taught("train", design.train)
     for baseline in design.baselines:
         check_request(baseline.engine, baseline.precision, baseline.provider)
     for wanted in design.designs:
@@ -198,6 +200,8 @@ def check_design(design: DesignFile, folder: str | Path | None = None) -> None:
             check_config(wanted.hls)
             if wanted.qat is not None:
                 check_teacher("qat", wanted.qat, ("float",))
+                check_taught("qat", wanted.qat)
+            check_proof(wanted.proof)
     if any(proves(wanted) for wanted in design.designs):
         require_tool("g++")
     if folder is not None:
@@ -228,6 +232,22 @@ def check_teacher(section: str, config: TrainConfig, words: tuple[str, ...]) -> 
     if isinstance(config.teacher, str) and config.teacher not in words:
         choices = f'"{words[0]}", the float model of the run' if words else "a live model; only [qat] takes a word"
         raise ConfigError(f'{section}.teacher: "{config.teacher}" is not a teacher; choose {choices}')
+
+
+def check_taught(section: str, config: TrainConfig) -> None:
+    """Raise for settings of a distillation that nobody teaches: they would decide nothing."""
+    for key in ("temperature", "distillation_weight"):
+        value = getattr(config, key)
+        if config.teacher is None and value != TrainConfig.model_fields[key].default:
+            raise ConfigError(f"{section}.{key} = {value:g} decides nothing without a teacher; leave it out")
+
+
+def check_proof(proof: ProofConfig) -> None:
+    """Raise for a number of images beside the whole test split."""
+    if proof.whole_split and proof.csim_count != ProofConfig.model_fields["csim_count"].default:
+        raise ConfigError(
+            f"proof.csim_count = {proof.csim_count} decides nothing beside proof.whole_split = true; keep one of them"
+        )
 
 
 def check_folder(folder: Path, design: DesignFile) -> None:
