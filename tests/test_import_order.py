@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "toolkit"
 ORDER = [
     *("harmless", "errors", "names", "arguments", "reading", "devices", "process", "quiet", "precision"),
-    *("sections", "hls4ml_settings", "config", "records", "store", "network"),
+    *("sections", "hls4ml_settings", "config", "tables", "records", "store", "network"),
     *("data", "zoo", "training", "hls", "emulation", "estimation", "baselines", "comparison"),
     *("doctor", "plan", "pipeline", "exploration", "pytest_plugin", "cli"),
     "__main__",

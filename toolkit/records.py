@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from toolkit.errors import ComparisonError, ConfigError, HlsError
 from toolkit.names import check_identifier, shown
+from toolkit.tables import html_table
 
 if TYPE_CHECKING:
     import keras
@@ -179,6 +180,10 @@ class TrainRecord(Record):
             raise AttributeError(f"{self.name} is judged by {self.metric.name}: see merit")
         return self.figures["accuracy"]
 
+    def _repr_html_(self) -> str:
+        """The figures on the test split, for a notebook."""
+        return figure_table(f"{self.name}: test split", {**self.figures, "seconds": self.seconds})
+
 
 @dataclass(frozen=True, eq=False)
 class Weight:
@@ -262,6 +267,11 @@ class HlsProject(Record):
     def layers(self) -> tuple[Layer, ...]:
         """Layers in execution order."""
         return self.graph.layers
+
+    def _repr_html_(self) -> str:
+        """The layers in execution order, for a notebook."""
+        rows = [(layer.name, layer.kind, list(layer.shape)) for layer in self.layers]
+        return html_table(f"{self.path.name}: {self.config.part}, {self.digest}", ("layer", "kind", "shape"), rows)
 
 
 @dataclass(frozen=True)
@@ -369,6 +379,11 @@ class CheckResult(Record):
             words.append(f"accuracy {ours:.2%}, the model's {theirs:.2%}")
         return "; ".join(words)
 
+    def _repr_html_(self) -> str:
+        """The comparison in a line and what was found, for a notebook."""
+        rows = [(item.severity, item.layer or "", item.reason, item.remedy) for item in self.findings]
+        return html_table(str(self), ("severity", "layer", "reason", "remedy"), rows)
+
 
 @dataclass(frozen=True)
 class LayerEstimate(Record):
@@ -434,6 +449,17 @@ class Estimate(Record):
         """What the resources beside the layers are: FIFOs of streams, or channels and registers between layers."""
         return "FIFOs" if self.fifos else "between layers"
 
+    def _repr_html_(self) -> str:
+        """Cycles, area and energy with their intervals, and the layers, for a notebook."""
+        keys = ("latency_cycles", "initiation_interval_cycles", "latency_us", "throughput_hz")
+        area = ("dsp", "lut", "ff", "bram_18k", "uram")
+        whole = figure_table("estimate", {key: getattr(self, key) for key in (*keys, *area, "energy_uj")})
+        rows = [
+            (layer.name, layer.kind, *(f"{item.value:.6g}" if (item := getattr(layer, key)) else "" for key in area))
+            for layer in self.layers
+        ]
+        return whole + html_table("layers (model)", ("layer", "kind", *area), rows)
+
 
 @dataclass(frozen=True)
 class BaselineRecord(Record):
@@ -478,6 +504,17 @@ class Implementation(Record):
     test_digest: str | None = None
     parts: tuple[Any, ...] = ()  # the records it was made from, for the detailed sections of a report
     metrics: tuple[Metric, ...] = ()  # what it was judged by; the first decides
+
+
+def figure_table(caption: str, figures: Mapping[str, Figure | None]) -> str:
+    """Figures as a table: value, interval, unit and source."""
+    known = [(name, item) for name, item in figures.items() if item is not None]
+    between = ["" if item.low is None else f"{item.low:.6g} to {item.high:.6g}" for _, item in known]
+    rows = [
+        (name, f"{item.value:.6g}", interval, item.unit, item.source)
+        for (name, item), interval in zip(known, between, strict=True)
+    ]
+    return html_table(caption, ("figure", "value", "interval", "unit", "source"), rows)
 
 
 def same_test_set(rows: Sequence[Implementation]) -> str | None:

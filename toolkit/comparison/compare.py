@@ -13,7 +13,7 @@ from toolkit.comparison.columns import BY_KEY, COLUMNS, FRONTS, Column, column_o
 from toolkit.comparison.design import is_quantized
 from toolkit.comparison.rows import engine_of, implementation_from, is_engine, judge
 from toolkit.data import Dataset
-from toolkit.errors import ComparisonError, choose
+from toolkit.errors import ComparisonError, ConfigError, choose
 from toolkit.hls.network import network_of
 from toolkit.names import shown
 from toolkit.network import Graph
@@ -21,6 +21,7 @@ from toolkit.records import (
     ACCURACY,
     Array,
     BaselineRecord,
+    Figure,
     HlsProject,
     Implementation,
     Metric,
@@ -28,6 +29,7 @@ from toolkit.records import (
     same_test_set,
 )
 from toolkit.store import package_versions
+from toolkit.tables import html_table
 
 if TYPE_CHECKING:
     import pandas
@@ -99,6 +101,31 @@ class Comparison:
         """One mapping per row: figures in their stored units, with source, interval, ratio and Pareto marks."""
         fronts = self.fronts()
         return [flat(self, row, fronts) for row in self.rows]
+
+    def chart(self, y: str, x: str, width: int = 520) -> Any:
+        """One figure against another, as an Altair chart: ``chart("accuracy", "latency_us")``.
+
+        Raises ``ConfigError`` for a figure that no row has.
+        """
+        import altair as alt
+
+        from toolkit.comparison.scatter import scatter
+
+        known = [column.key for column in self.columns()]
+        merit, cost = (self.column(choose("figure", key, known)) for key in (y, x))
+        title = f"{merit.title} against {cost.title}"
+        drawn = scatter(self, merit, cost.key, f"{y}_{x}", title, title, width)
+        if drawn is None:
+            raise ConfigError(f"no row has both {y} and {x}")
+        return alt.Chart.from_dict(dict(drawn.spec))
+
+    def _repr_html_(self) -> str:
+        """The table of the report, for a notebook."""
+        columns = self.columns()
+        rows = [
+            (row.name, *(shown_cell(column, row.figures.get(column.key)) for column in columns)) for row in self.rows
+        ]
+        return html_table("comparison", ("implementation", *(column.heading for column in columns)), rows)
 
     def to_frame(self) -> pandas.DataFrame:
         """:meth:`to_records` as a table."""
@@ -277,6 +304,11 @@ def pareto(rows: Sequence[Implementation], x: str, y: str) -> tuple[str, ...]:
 def merit(row: Implementation, key: str) -> float:
     """A row's figure turned so that larger is better."""
     return goodness(key, row.figures[key], row.metrics)
+
+
+def shown_cell(column: Column, figure: Figure | None) -> str:
+    """``97.40 emulation``: a figure with its source, or a dash."""
+    return "\N{EN DASH}" if figure is None else f"{column.text(figure.value)} {figure.source}"
 
 
 def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:

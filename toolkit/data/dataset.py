@@ -13,6 +13,7 @@ from toolkit.data.merit import MERITS, merit_of
 from toolkit.data.scaling import Scaling, scaling
 from toolkit.errors import DataError
 from toolkit.records import Array, Metric
+from toolkit.tables import html_table
 
 SPLITS = ("train", "validation", "test")
 
@@ -149,6 +150,21 @@ class Dataset:
         """1 for the samples of a split that a reconstruction should fail on, where that is known."""
         labels = self.labels(split, count)
         return labels if self.task == "reconstruction" and labels is not None and len(labels) else None
+
+    def _repr_html_(self) -> str:
+        """What there is, how it is scaled and what it is judged by, for a notebook."""
+        shapes = ", ".join(str(list(shape)) for shape in self.input_shapes)
+        about = {
+            **{f"{split} {self.noun}": f"{self.size(split):,}" for split in SPLITS},
+            "input": shapes,
+            "scaling": "; ".join(dict.fromkeys(map(str, self.scalings()))),
+            "task": self.task,
+            "judged by": self.metric.title,
+            "classes": ", ".join(self.class_names[:20]) or "none",
+            "from": self.origin,
+            "digest": self.digest,
+        }
+        return html_table(self.name, ("what", "value"), list(about.items()))
 
     def fitted(self, model: Any) -> Dataset:
         """The dataset with inputs and outputs in the order of a Keras model's, by name where the names are the same.

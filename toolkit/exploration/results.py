@@ -31,6 +31,7 @@ from toolkit.exploration.space import Point, Sweep, read_sweep
 from toolkit.exploration.targets import with_factors
 from toolkit.records import Finding
 from toolkit.store import write_bytes, write_text
+from toolkit.tables import html_table
 
 if TYPE_CHECKING:
     import pandas
@@ -92,6 +93,11 @@ class SweepResult:
         on_front = {record.digest for record in self.pareto}
         rows = [row(record, self.constraints, record.digest in on_front) for record in self.points]
         return pandas.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        """The table of the points, for a notebook."""
+        headings, rows = points_table(self, None, TERMINAL_FIGURES)
+        return html_table(f"sweep {self.name}", headings, rows)
 
     def best(self, constraints: Sequence[str] = (), objective: str | None = None) -> PointRecord:
         """The point that holds the sweep's constraints and these, best in one objective (default: the second
