@@ -43,3 +43,14 @@ def test_any_two_figures_are_a_chart(comparison: Comparison) -> None:
     assert isinstance(chart, altair.TopLevelMixin) and "cnn q4" in chart.to_json()
     with pytest.raises(ConfigError, match='did you mean "latency_us"'):
         comparison.chart("accuracy", "latency")
+
+
+def test_a_notebook_shows_a_record() -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    code = "import numpy as np\nimport toolkit as tk\ntk.Dataset.from_arrays(x=np.eye(10), y=np.arange(10) % 2)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    (shown,) = (output for output in notebook.cells[0].outputs if output.output_type == "execute_result")
+    assert "<table>" in shown["data"]["text/html"]
