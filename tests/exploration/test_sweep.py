@@ -104,7 +104,7 @@ def test_failures_are_records_and_may_be_tried_again(run: Run, evaluations: Eval
     assert kinds == {
         1: ("complete", None),
         2: ("failed", "RuntimeError"),
-        4: ("failed", "ValueError"),
+        4: ("failed", "ConfigError"),
         7: ("failed", "SystemExit"),
         8: ("complete", None),
         9: ("pruned", "TrainingStopped"),
