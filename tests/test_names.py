@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.config import DesignConfig, HlsConfig
-from toolkit.errors import ConfigError, HlsError
+from toolkit.config import DatasetConfig, DesignConfig, HlsConfig
+from toolkit.data import Dataset, datasets, load_dataset
+from toolkit.errors import ConfigError, DataError, HlsError, StoreError
+from toolkit.exploration.book import ABOUT, open_storage
+from toolkit.exploration.results import sweep_studies
 from toolkit.names import LONGEST, check_identifier, check_name, file_name, is_name
 from toolkit.pipeline import distinct_labels
 from toolkit.records import Graph, HlsProject
@@ -47,3 +52,27 @@ def test_designs_without_a_name_get_labels_that_nobody_has() -> None:
     label = DesignConfig().label
     designs = (DesignConfig(), DesignConfig(name=f"{label}_2"), DesignConfig(), DesignConfig())
     assert [design.label for design in distinct_labels(designs)] == [label, f"{label}_2", f"{label}_3", f"{label}_4"]
+
+
+def test_a_dataset_is_named_where_it_enters(tmp_path: Path) -> None:
+    arrays = {"x": np.eye(10), "y": np.arange(10) % 2}
+    with pytest.raises(DataError, match="the name of a dataset must be 1 to 100 of the characters"):
+        Dataset.from_arrays(**arrays, name="a\x1b[2Jb")
+    with pytest.raises(ConfigError, match=r"dataset\.name: a name must be"):
+        DatasetConfig(name="a\x01b")
+    np.savez(tmp_path / "jets\x01.npz", **arrays)
+    assert load_dataset(tmp_path / "jets\x01.npz").name == file_name("jets\x01")
+
+
+@pytest.mark.parametrize("name", [*datasets.known_datasets()])
+def test_the_datasets_there_are_have_names(name: str) -> None:
+    assert is_name(name)
+
+
+@pytest.mark.parametrize(("study", "name"), [("a\x01-12345678", "a\x01"), ("a\x01", "a"), ("a", None)])
+def test_a_study_of_a_shared_database_is_told_the_rule(tmp_path: Path, study: str, name: str | None) -> None:
+    path = tmp_path / "sweeps.db"
+    storage = open_storage(path)
+    optuna.create_study(study_name=study, storage=storage).set_user_attr(ABOUT, {"name": name})
+    with pytest.raises(StoreError, match=r"sweeps\.db: the name of a sweep.* must be 1 to 100 of the characters"):
+        sweep_studies(storage, str(path))

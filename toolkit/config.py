@@ -60,7 +60,7 @@ class DatasetConfig(Section):
 
     written: ClassVar[str] = "dataset"
 
-    name: str = "mnist5k"
+    name: Name = "mnist5k"
     """A named dataset; with ``path`` what the data are called (default: the file's name)."""
     path: Path | None = None
     """``.npz``, a folder of ``.npy``, HDF5, CSV, Parquet, or a folder of class folders with images."""

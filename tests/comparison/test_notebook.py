@@ -24,7 +24,7 @@ def comparison() -> Comparison:
     [
         (estimate(4), ["latency_us", "conv0", "model"]),
         (check(4, equal=False), ["conv1", "widen it"]),
-        (Dataset.from_arrays(x=np.eye(10), y=np.arange(10) % 2, name="<b>"), ["&lt;b&gt;", "Accuracy", "[10]"]),
+        (Dataset.from_arrays(x=np.eye(10), y=np.arange(10) % 2, origin="<b>"), ["&lt;b&gt;", "Accuracy", "[10]"]),
     ],
     ids=["estimate", "check", "dataset"],
 )

@@ -12,6 +12,7 @@ from toolkit.data.heads import Head
 from toolkit.data.merit import MERITS, merit_of
 from toolkit.data.scaling import Scaling, scaling
 from toolkit.errors import DataError
+from toolkit.names import check_name
 from toolkit.records import Array, Metric
 from toolkit.tables import html_table
 
@@ -53,6 +54,7 @@ class Dataset:
     deciding: str | None = None
 
     def __post_init__(self) -> None:
+        check_name("the name of a dataset", self.name, DataError)
         if not self.heads:
             object.__setattr__(self, "heads", (replace(CLASSES, class_names=self.class_names),))
         for split in SPLITS:

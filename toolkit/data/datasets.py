@@ -23,7 +23,7 @@ from toolkit.data.shapes import reshape_images
 from toolkit.data.sources import read_path
 from toolkit.data.splits import SPLIT_SEED
 from toolkit.errors import ConfigError, DataError, choose
-from toolkit.names import shown
+from toolkit.names import file_name, shown
 from toolkit.records import Array
 from toolkit.store import replacing
 
@@ -153,7 +153,7 @@ def load_path(config: DatasetConfig, task: TaskConfig) -> Dataset:
     return from_arrays(
         **{**found, "class_names": names},
         **splits_of(config),
-        name=config.name if named else config.path.stem,
+        name=config.name if named else file_name(config.path.stem),
         task=task,
         scale=config.scale,
         origin=str(config.path),

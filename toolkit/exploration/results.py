@@ -29,6 +29,7 @@ from toolkit.exploration.figures import HIGHER_IS_BETTER, Limit, cost, figure_na
 from toolkit.exploration.points import PointRecord
 from toolkit.exploration.space import Point, Sweep, read_sweep
 from toolkit.exploration.targets import with_factors
+from toolkit.names import check_name
 from toolkit.records import Finding
 from toolkit.store import write_bytes, write_text
 from toolkit.tables import html_table
@@ -185,10 +186,15 @@ def load_sweep(
 
 
 def sweep_studies(storage: BaseStorage, name: str) -> dict[str, Mapping[str, Any]]:
-    """Studies that are sweeps, oldest first, with what they say about themselves."""
+    """Studies that are sweeps, oldest first, with what they say about themselves; ``StoreError`` for other names."""
     with talking_to(name):
         studies = storage.get_all_studies()  # Optuna's summaries of studies would read every trial
-    return {item.study_name: item.user_attrs[ABOUT] for item in studies if ABOUT in item.user_attrs}
+    found = {item.study_name: item.user_attrs[ABOUT] for item in studies if ABOUT in item.user_attrs}
+    for study, about in found.items():
+        where = f"{shown_storage(name)}: the name of a"
+        sweep = check_name(f"{where} sweep", about.get("name"), StoreError)
+        check_name(f"{where} sweep's study", study.removeprefix(f"{sweep}-"), StoreError)  # the rest is a digest
+    return found
 
 
 def result_of(storage: BaseStorage, name: str, study: str, about: Mapping[str, Any]) -> SweepResult:
