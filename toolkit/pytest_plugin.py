@@ -6,7 +6,7 @@ Active through the entry point ``pytest11`` as soon as ``toolkit`` is installed.
 ``emulator``        factory: the project's bits without a compiler
 ``csim``            factory: the project's bits from g++
 ``golden_csim``     compares a project with committed ``.npz`` vectors
-``assert_bit_exact``, ``assert_no_overflow``, ``assert_estimate``   the same as the functions below
+``assert_bit_exact``, ``assert_no_overflow``, ``assert_estimate``, ``assert_merit``   the same as the functions below
 
 The emulator answers first; csim proves: it runs when a golden was made from another project than the
 one tested (always with ``--csim``, never with ``--no-csim``), and wherever a test asks for ``csim``.
@@ -29,10 +29,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from toolkit import names
 from toolkit.errors import StoreError, ToolkitError, ToolNotFound, UnsupportedLayer, nearest
 
 if TYPE_CHECKING:
     from toolkit.config import HlsConfig
+    from toolkit.data import Dataset
     from toolkit.emulation import Emulator
     from toolkit.hls.csim import CsimLibrary
     from toolkit.records import Array, Estimate, Figure, HlsProject, LayerProfile
@@ -295,11 +297,16 @@ def assert_estimate(project: HlsProject | Estimate, *, worst_case: bool = False,
     from toolkit.records import Estimate
 
     found = project if isinstance(project, Estimate) else estimated(project)
-    problems = [line for name, condition in wanted.items() if (line := broken(found, name, condition, worst_case))]
-    if problems:
-        head = f"{len(problems)} of {len(wanted)} conditions on the estimate fail:"
-        raise AssertionError("\n".join([head, *problems]))
+    require("the estimate", {name: broken(found, name, rule, worst_case) for name, rule in wanted.items()})
     return found
+
+
+def require(what: str, problems: Mapping[str, str | None]) -> None:
+    """Fail with every condition that does not hold; ``None`` stands where one does."""
+    __tracebackhide__ = True
+    told = [line for line in problems.values() if line]
+    if told:
+        raise AssertionError("\n".join([f"{len(told)} of {len(problems)} conditions on {what} fail:", *told]))
 
 
 def estimated(project: HlsProject) -> Estimate:
@@ -313,7 +320,11 @@ def broken(estimate: Estimate, name: str, condition: Any, worst_case: bool) -> s
     if name == "fits":
         full = ", ".join(f"{key} {figure.value:.0f} %" for key, figure in estimate.utilization.items())
         return None if estimate.fits is condition else f"    fits: must be {condition}, got {estimate.fits} ({full})"
-    figure = figure_named(estimate, name)
+    return broken_figure(name, figure_named(estimate, name), condition, worst_case)
+
+
+def broken_figure(name: str, figure: Figure, condition: Any, worst_case: bool) -> str | None:
+    """What is wrong with a figure; ``None`` when its condition holds."""
     rule = condition if isinstance(condition, Comparison) else EqualTo(float(condition))
     if figure.bound:
         return f"    {name}: must be {rule}, only a bound is known: {figure}; {figure.note}"
@@ -328,11 +339,72 @@ def figure_named(estimate: Estimate, name: str) -> Figure:
     from toolkit.records import Figure
 
     figures: dict[str, Figure] = {key: value for key, value in vars(estimate).items() if isinstance(value, Figure)}
-    figures |= dict(estimate.figures)
+    return figure_among({**figures, **estimate.figures}, name, "an estimate", ("fits",))
+
+
+def figure_among(figures: Mapping[str, Figure], name: str, what: str, others: tuple[str, ...] = ()) -> Figure:
+    """A figure by name; raises ``ToolkitError`` with the nearest name."""
     if name not in figures:
-        known = sorted([*figures, "fits"])
-        raise ToolkitError(f'"{name}" is not a figure of an estimate{nearest(name, known)}; choose {", ".join(known)}')
+        known = sorted([*figures, *others])
+        raise ToolkitError(f'"{name}" is not a figure of {what}{nearest(name, known)}; choose {", ".join(known)}')
     return figures[name]
+
+
+def assert_merit(
+    subject: Any,
+    dataset: Dataset | str | Path,
+    *,
+    count: int | None = None,
+    float_model: Any = None,
+    worst_case: bool = False,
+    **wanted: Any,
+) -> Mapping[str, Figure]:
+    """Fail unless every named figure of merit on the first ``count`` test samples (default all) meets its condition.
+
+    ``subject`` is a project (which the emulator runs), an emulator, a csim library, a Keras model or a
+    ``TrainRecord``; ``dataset`` a ``Dataset``, a name or a path, by whose own metric and those beside it the outputs
+    are judged: ``rmse=LessThan(0.2)``, ``accuracy=AtLeast(0.9)``. ``float_model`` (a Keras model or its outputs) is
+    what ``agreement`` and ``sqnr_db`` compare a design with. With ``worst_case`` conditions hold over the whole
+    interval of a figure. Returns all figures.
+    """
+    __tracebackhide__ = True
+    found = merits_of(subject, dataset, count, float_model)
+    require_merits(found, wanted, worst_case)
+    return found
+
+
+def require_merits(found: Mapping[str, Figure], wanted: Mapping[str, Any], worst_case: bool) -> None:
+    """Fail unless every condition on a figure of merit holds."""
+    __tracebackhide__ = True
+    figures = {name: figure_among(found, name, "merit of this dataset") for name in wanted}
+    problems = {name: broken_figure(name, figures[name], rule, worst_case) for name, rule in wanted.items()}
+    require("the figures of merit", problems)
+
+
+def merits_of(subject: Any, dataset: Dataset | str | Path, count: int | None, float_model: Any) -> Mapping[str, Figure]:
+    """Figures of merit of a design, or of a Keras model."""
+    from toolkit.comparison.rows import evaluate_engine
+    from toolkit.data import as_dataset
+    from toolkit.emulation import emulate
+    from toolkit.records import HlsProject, TrainRecord
+
+    data = as_dataset(dataset)
+    engine = emulate(subject) if isinstance(subject, HlsProject) else subject
+    if hasattr(engine, "trace"):
+        return evaluate_engine(engine, data, count, float_model).figures
+    from toolkit.training.train import measure
+
+    return measure(keras_model(engine.model if isinstance(engine, TrainRecord) else engine), data, count=count)
+
+
+def keras_model(value: Any) -> Any:
+    """A live Keras model; raises ``ToolkitError`` for anything else that is to be judged."""
+    import keras
+
+    if not isinstance(value, keras.Model):
+        kinds = "an HlsProject, an emulator, a csim library, a Keras model or a TrainRecord"
+        raise ToolkitError(f"what is judged must be {kinds}, got {names.shown(value)}")
+    return value
 
 
 # --- projects ---
@@ -495,6 +567,34 @@ def estimate_fixture(request: pytest.FixtureRequest) -> Callable[..., Estimate]:
         for name in wanted:
             note(request, name, result.fits if name == "fits" else figure_named(result, name))
         return assert_estimate(result, worst_case=worst_case, **wanted)
+
+    return check
+
+
+@pytest.fixture(name="assert_merit")
+def merit_fixture(request: pytest.FixtureRequest, toolkit_session: Session) -> Callable[..., Mapping[str, Figure]]:
+    """:func:`assert_merit` without an import; the figures asked for become JUnit properties."""
+
+    def check(
+        subject: Any,
+        dataset: Dataset | str | Path,
+        *,
+        count: int | None = None,
+        float_model: Any = None,
+        worst_case: bool = False,
+        **wanted: Any,
+    ) -> Mapping[str, Figure]:
+        __tracebackhide__ = True
+        from toolkit.records import HlsProject
+
+        if isinstance(subject, HlsProject):
+            note(request, "project", subject.digest)
+            subject = toolkit_session.emulator(subject)
+        found = merits_of(subject, dataset, count, float_model)
+        for name in wanted:
+            note(request, name, figure_among(found, name, "merit of this dataset"))
+        require_merits(found, wanted, worst_case)
+        return found
 
     return check
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from toolkit.config import HlsConfig
+from toolkit.data import Dataset
 from toolkit.hls.project import write_project
-from toolkit.pytest_plugin import Golden, read_golden, write_golden
+from toolkit.pytest_plugin import Golden, LessThan, MoreThan, assert_merit, read_golden, write_golden
 from toolkit.store import digest
 
 pytest_plugins = ["pytester"]
@@ -357,3 +358,67 @@ def test_importing_the_plugin_is_light() -> None:
     assert not found & {"tensorflow", "keras", "hls4ml", "numpy", "pydantic", "onnxruntime", "pandas", "filelock"}, (
         found
     )
+
+
+MERIT = """
+    import numpy as np
+    from toolkit.data import Dataset
+    from toolkit.pytest_plugin import AtLeast, LessThan, MoreThan
+
+    X = np.random.default_rng(3).uniform(-1, 1, (40, 6)).astype(np.float32)
+
+    def energies(emulator, project):
+        right = emulator(project).predict(X) + np.float32([0.25, -0.25, 0.25])
+        return Dataset.from_arrays(x_train=X, y_train=right, x_test=X, y_test=right)
+
+    def test_an_error_is_small(hls_project, emulator, assert_merit):
+        project = hls_project("project")
+        found = assert_merit(project, energies(emulator, project), rmse=LessThan(0.2501), mae=MoreThan(0.2499))
+        assert found["rmse"].source == "emulation"
+
+    def test_an_error_is_large(hls_project, emulator, assert_merit):
+        project = hls_project("project")
+        assert_merit(emulator(project), energies(emulator, project), rmse=LessThan(0.2), mae=LessThan(0.3))
+
+    def test_classes(hls_project, emulator, assert_merit):
+        project = hls_project("project")
+        chosen = emulator(project).predict(X).argmax(axis=1)
+        data = Dataset.from_arrays(x_train=X, y_train=chosen, x_test=X, y_test=chosen, class_names=["a", "b", "c"])
+        assert_merit(project, data, count=30, accuracy=AtLeast(1))
+        assert_merit(project, data, worst_case=True, accuracy=AtLeast(1))
+
+    def test_another_figure(hls_project, emulator, assert_merit):
+        project = hls_project("project")
+        assert_merit(project, energies(emulator, project), rmsee=LessThan(1))
+
+    def test_another_subject(hls_project, emulator, assert_merit):
+        assert_merit("project", energies(emulator, hls_project("project")), rmse=LessThan(1))
+"""
+
+
+def test_figures_of_merit_have_conditions(suite: pytest.Pytester) -> None:
+    suite.makepyfile(test_guard=MERIT)
+    result = run(suite, "--no-csim", "--junitxml=report.xml")
+    result.assert_outcomes(passed=1, failed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*1 of 2 conditions on the figures of merit fail:",
+            "*rmse: must be less than 0.2, got 0.25*(emulation)",
+            "*accuracy: must be at least 1, got 1 *",
+            '*"rmsee" is not a figure of merit of this dataset (did you mean "rmse"?); choose mae, r2, rmse',
+            "*what is judged must be an HlsProject, *, got *'project'",
+        ]
+    )
+    properties = {item.get("name"): item.get("value") for item in ElementTree.parse("report.xml").iter("property")}
+    assert "(emulation)" in properties["toolkit.rmse"]
+
+
+def test_a_model_has_figures_of_merit(models: Path) -> None:
+    import keras
+
+    model = keras.models.load_model(models / "model.keras")
+    x = np.random.default_rng(4).uniform(-1, 1, (30, 6)).astype(np.float32)
+    data = Dataset.from_arrays(x_train=x, y_train=model.predict(x), x_test=x, y_test=model.predict(x))
+    assert assert_merit(model, data, rmse=LessThan(1e-5))["rmse"].source == "measured"
+    with pytest.raises(AssertionError, match=r"rmse: must be more than 1, got"):
+        assert_merit(model, data, rmse=MoreThan(1))

@@ -256,16 +256,22 @@ def judge(
     An emulator also profiles its layers on the first ``PROFILED`` of them.
     ``float_model`` (a Keras model or its logits) is what agreement is counted against.
     """
-    inputs = dataset.inputs("test", count)
+    judged = evaluate_engine(engine, dataset, count, float_model)
+    some = dataset.inputs("test", min(count or PROFILED, PROFILED))
+    profile = tuple(engine.profile(some)) if hasattr(engine, "profile") else ()
+    return replace(judged, profile=profile, environment=built_with(engine))
+
+
+def evaluate_engine(
+    engine: Any, dataset: Dataset, count: int | None = None, float_model: Any | Array | None = None
+) -> Evaluation:
+    """What a csim library or emulator computes for the first ``count`` test samples, judged; no layer is profiled."""
     float_outputs = float_model
     if hasattr(float_model, "predict"):
         from toolkit.training.train import predict
 
         float_outputs = predict(float_model, dataset.fitted(float_model), "test", count)
-    judged = evaluate_outputs(dataset, engine, engine.predict(inputs), count, float_outputs)
-    some = [part[:PROFILED] for part in inputs] if isinstance(inputs, list) else inputs[:PROFILED]
-    profile = tuple(engine.profile(some)) if hasattr(engine, "profile") else ()
-    return replace(judged, profile=profile, environment=built_with(engine))
+    return evaluate_outputs(dataset, engine, engine.predict(dataset.inputs("test", count)), count, float_outputs)
 
 
 def evaluate_outputs(
