@@ -146,6 +146,12 @@ IDLE = {
         {"proof": {"whole_split": True, "csim_count": 7}},
         r"proof\.csim_count = 7 decides",
     ),
+    "a rate of no steps": ({"train": {"epochs": 0, "learning_rate": 0.1}}, r"train\.learning_rate decides nothing"),
+    "images of no steps": ({"qat": {"epochs": 0, "batch_size": 32}}, r"qat\.batch_size decides nothing with qat\.ep"),
+    "a schedule of no steps": (
+        {"qat": {"epochs": 0, "prune": {"sparsity": 0.5, "end_epoch": 2}}},
+        r"qat\.prune\.end_epoch decides nothing",
+    ),
 }
 
 

@@ -256,6 +256,29 @@ class QuantConfig(Section):
     calibration_count: Positive = 512
     """Training images that decide the integer bits of activations."""
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Every ``weight_bits`` that decides nothing: kernels are binary or ternary, and ``bias_bits`` is given."""
+        layers = self.layers.items()
+        found = [f"layers.{name}.weight_bits" for name, own in layers if own.weight_bits and self.has_widths(own)]
+        inherited = any(own.weight_bits is None and not self.has_widths(own) for own in self.layers.values())
+        said = self.weight_bits != type(self).model_fields["weight_bits"].default
+        return (*(["weight_bits"] if said and self.has_widths(self) and not inherited else []), *found)
+
+    def has_widths(self, own: LayerQuantConfig | QuantConfig) -> bool:
+        """Whether kernel and bias of a layer are as wide as they are whatever ``weight_bits`` says."""
+        return (own.weights or self.weights) != "fixed" and (own.bias_bits or self.bias_bits) is not None
+
+    def without_idle(self) -> Self:
+        """The same quantization without what decides nothing."""
+        idle = self.idle
+        layers = {
+            name: own.change(weight_bits=None) if f"layers.{name}.weight_bits" in idle else own
+            for name, own in self.layers.items()
+        }
+        bits = type(self).model_fields["weight_bits"].default if "weight_bits" in idle else self.weight_bits
+        return self.change(weight_bits=bits, layers=layers)
+
 
 class LayerHlsConfig(Section):
     """``[hls.layers.<name>]``: what differs for one layer; the keys of ``[hls]`` that make sense there."""

@@ -41,6 +41,7 @@ from toolkit.hls.network import network_of
 from toolkit.hls.project import check_target
 from toolkit.process import cores, require_tool
 from toolkit.records import Estimate, Figure
+from toolkit.sections import Section
 from toolkit.store import digest, store_root
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ def check_design(design: DesignFile, folder: str | Path | None = None) -> None:
     check_model(design.model)
     check_teacher("train", design.train, ())
     check_taught("train", design.train)
+    check_fitted("train", design.train)
     for baseline in design.baselines:
         check_request(baseline.engine, baseline.precision, baseline.provider)
     for wanted in design.designs:
@@ -201,6 +203,7 @@ def check_design(design: DesignFile, folder: str | Path | None = None) -> None:
             if wanted.qat is not None:
                 check_teacher("qat", wanted.qat, ("float",))
                 check_taught("qat", wanted.qat)
+                check_fitted("qat", wanted.qat)
             check_proof(wanted.proof)
     if any(proves(wanted) for wanted in design.designs):
         require_tool("g++")
@@ -240,6 +243,25 @@ def check_taught(section: str, config: TrainConfig) -> None:
         value = getattr(config, key)
         if config.teacher is None and value != TrainConfig.model_fields[key].default:
             raise ConfigError(f"{section}.{key} = {value:g} decides nothing without a teacher; leave it out")
+
+
+# What [train] and [qat] say of steps that nobody takes with epochs = 0; pruning is done then, at once.
+OF_STEPS = (
+    *("batch_size", "learning_rate", "early_stopping_epochs", "jit_compile", "mixed_precision", "augmentation"),
+    *("teacher", "checkpoint"),
+)
+
+
+def check_fitted(section: str, config: TrainConfig) -> None:
+    """Raise for settings of a training of no epochs: they would decide nothing."""
+    if config.epochs:
+        return
+    said: list[tuple[str, str, Section]] = [(section, key, config) for key in OF_STEPS]
+    if config.prune is not None:
+        said += [(f"{section}.prune", key, config.prune) for key in ("begin_epoch", "end_epoch")]
+    for where, key, values in said:
+        if getattr(values, key) != type(values).model_fields[key].default:
+            raise ConfigError(f"{where}.{key} decides nothing with {section}.epochs = 0, which trains nothing")
 
 
 def check_proof(proof: ProofConfig) -> None:

@@ -71,7 +71,7 @@ def test_the_command_stops_after_the_plan(store: Path, tmp_path: Path, capsys: p
     file = tmp_path / "small.toml"
     file.write_text('[dataset]\nname = "digits"\n[model]\nname = "convnet"\n[hls]\nreuse_factor = [1, 2]\n')
     assert exit_code(["sweep", str(file), "--plan"]) == 2  # digits are too small for two 5x5 convolutions
-    assert "convnet cannot take images" in capsys.readouterr().err
+    assert "convnet cannot take inputs" in capsys.readouterr().err
     file.write_text(file.read_text().replace('"convnet"', '"separable_cnn"'))
     assert exit_code(["sweep", str(file), "--plan"]) == 0
     assert "plan small: 2 points" in capsys.readouterr().out

@@ -162,6 +162,8 @@ def test_what_has_no_effect_does_not_make_another_point() -> None:
     assert len({point.digest for point in read(tables).grid()}) == 3
     tables = {"hls": {"strategy": ["distributed_arithmetic", "Latency"], "reuse_factor": [1, 2]}}
     assert len({point.digest for point in read(tables).grid()}) == 3
+    tables = {"quantization": {"weights": ["fixed", "ternary"], "weight_bits": [3, 4], "bias_bits": 6}}
+    assert len({point.digest for point in read(tables).grid()}) == 3
 
 
 def test_digests_follow_what_decides_the_result() -> None:

@@ -383,6 +383,39 @@ def test_impossible_settings_are_named(config: QuantConfig, words: str) -> None:
         quantize(dense_then(lambda: layers.Dense(2)), config, X4)
 
 
+def of_layers(**layers: LayerQuantConfig) -> QuantConfig:
+    return QuantConfig(layers=layers)
+
+
+IDLE = {
+    "a width beside binary": (QuantConfig(weights="binary", weight_bits=4, bias_bits=5), "quantization.weight_bits"),
+    "a width of a ternary layer": (
+        of_layers(first=LayerQuantConfig(weights="ternary", weight_bits=4, bias_bits=5)),
+        "quantization.layers.first.weight_bits",
+    ),
+    "weights of a relu": (of_layers(relu=LayerQuantConfig(weight_bits=4)), "quantization.layers.relu.weight_bits"),
+    "a scale of a relu": (of_layers(relu=LayerQuantConfig(scale="1")), "quantization.layers.relu.scale"),
+    "values nobody rounds": (of_layers(first=LayerQuantConfig(activation_bits=4)), "layers.first.activation_bits"),
+}
+
+
+@pytest.mark.parametrize(("config", "key"), IDLE.values(), ids=IDLE)
+def test_a_key_that_decides_nothing_is_refused(config: QuantConfig, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} decides nothing"):
+        quantize(dense_then(lambda: layers.ReLU(name="relu"), lambda: layers.Dense(2, name="last")), config, X4)
+
+
+def test_a_width_that_decides_something_beside_binary_is_taken() -> None:
+    deciding = [
+        QuantConfig(weights="binary", weight_bits=5),  # of the biases
+        QuantConfig(weights="binary", weight_bits=5, bias_bits=6, layers={"last": LayerQuantConfig(weights="fixed")}),
+        of_layers(first=LayerQuantConfig(weights="binary", weight_bits=5)),
+        of_layers(relu=LayerQuantConfig(activation_bits=5), last=LayerQuantConfig(activation_bits=5)),
+    ]
+    for config in deciding:
+        quantize(dense_then(lambda: layers.ReLU(name="relu"), lambda: layers.Dense(2, name="last")), config, X4)
+
+
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [

@@ -574,6 +574,8 @@ def canonical(file: SweepDesignFile) -> SweepDesignFile:
         raise ConfigError("hls.target_ii and hls.target_dsp: one of them decides the reuse factors, got both")
     if targets or hls.strategy == "distributed_arithmetic":
         hls = hls.change(reuse_factor=1)
+    if design.quantization is not None and design.quantization.idle:
+        design = design.change(quantization=design.quantization.without_idle())
     return file.change(name="design", designs=(design.change(name=None, qat=qat, hls=hls),))
 
 

@@ -113,6 +113,7 @@ def quantize(
     config = optional("the configuration", config, QuantConfig) or QuantConfig()
     network = split(fold_network(in_float32(read(keras_model(model)))))
     require_known_layers(config, network)
+    require_deciding(config, network)
     for node in network.nodes:
         require_quantizable(network, node)
     if isinstance(calibration, (str, Path)):
@@ -129,13 +130,57 @@ def in_float32(network: Network) -> Network:
 
 
 def require_known_layers(config: QuantConfig, network: Network) -> None:
-    known = {name for node in network.nodes for name in (node.name, node.origin)}
+    known = {name for node in network.nodes for name in names_of(node)}
     for name in config.layers:
         if name not in known:
             raise ConfigError(
                 f'quantization.layers: the model has no layer "{name}"{nearest(name, known)} (batch normalization '
                 f"is folded into the layer before it); layers: {', '.join(sorted(known))}"
             )
+
+
+OF_WEIGHTS = ("weight_bits", "bias_bits", "weights", "scale")
+
+
+def require_deciding(config: QuantConfig, network: Network) -> None:
+    """Raise ``ConfigError`` for keys that decide nothing: of weights where there are none, widths beside others."""
+    for key in config.idle:
+        raise ConfigError(
+            f"quantization.{key} decides nothing: binary and ternary kernels have no other width, "
+            "and bias_bits is that of the biases; leave it out"
+        )
+    for name, own in config.layers.items():
+        meant = [node for node in network.nodes if name in names_of(node)]
+        for key in OF_WEIGHTS:
+            if getattr(own, key) is not None and not any(node.kind in PRODUCTS for node in meant):
+                raise ConfigError(
+                    f"quantization.layers.{name}.{key} decides nothing: {name} ({meant[0].kind}) has no weights; "
+                    "activation_bits is the width of its values"
+                )
+
+
+def require_rounding(config: QuantConfig, network: Network, rounded: set[str]) -> None:
+    """Raise ``ConfigError`` for ``activation_bits`` of a layer whose values are not rounded.
+
+    The last layer with weights is let pass, as a sweep's pattern reaches it too: its exact sums are the output.
+    """
+    ends = {*network.outputs, *(name for node in network.nodes if is_softmax(node) for name in node.inputs)}
+    last = {text for node in network.nodes if node.kind in PRODUCTS and node.name in ends for text in names_of(node)}
+    for name, own in config.layers.items():
+        if own.activation_bits is not None and name not in rounded | last:
+            raise ConfigError(
+                f"quantization.layers.{name}.activation_bits decides nothing: values are not rounded after {name}; "
+                f"they are after {', '.join(sorted(rounded))}"
+            )
+
+
+def is_softmax(node: Node) -> bool:
+    return node.kind == "Softmax" or (node.kind == "Activation" and activation_name(node) == "softmax")
+
+
+def names_of(node: Node) -> tuple[str, str]:
+    """Both names a layer is called by."""
+    return node.name, node.origin
 
 
 def calibration_inputs(
@@ -286,6 +331,7 @@ class Emitter:
         self.nodes: list[Node] = []
         self.values: dict[str, Value] = {}
         self.origins: dict[str, str] = {}
+        self.rounded: set[str] = set()  # float layers, and what they come from, whose values got a quantizer
 
     def settings(self, name: str) -> LayerQuantConfig:
         """What the user asked for one layer."""
@@ -305,8 +351,9 @@ class Emitter:
                     self.values[other] = self.values[name]
         return self.values[name].node
 
-    def activation_bits(self, name: str) -> int:
-        return self.settings(name).activation_bits or self.config.activation_bits
+    def activation_bits(self, name: str, default: int | None = None) -> int:
+        self.rounded |= {name, self.origins.get(name, name)}
+        return self.settings(name).activation_bits or default or self.config.activation_bits
 
     def activation_quantizer(self, source: str, nonnegative: bool) -> Any:
         """The quantizer of the values of ``source``, with the integer bits its range asks for."""
@@ -327,6 +374,7 @@ def emit(network: Network, config: QuantConfig, ranges: Ranges) -> Network:
     emitter.origins = {node.name: node.origin for node in network.nodes}
     for node in network.nodes:
         emit_node(emitter, node)
+    require_rounding(config, network, emitter.rounded)
     outputs = tuple(emitter.values[name].node for name in network.outputs)
     return Network(network.name, tuple(emitter.nodes), outputs)
 
@@ -359,7 +407,7 @@ def taking_grid(emitter: Emitter, node: Node) -> Node:
 def emit_input(emitter: Emitter, node: Node) -> None:
     """The input and its quantizer: unsigned when no calibration image is negative."""
     emitter.add(node, on_grid=False)
-    bits = emitter.settings(node.name).activation_bits or emitter.config.input_bits
+    bits = emitter.activation_bits(node.name, emitter.config.input_bits)
     values = emitter.ranges[node.name]
     nonnegative = bool(values.min() >= 0)
     integer = input_integer(values, bits, signed=not nonnegative)
