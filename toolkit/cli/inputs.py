@@ -57,13 +57,14 @@ def read_inputs(
     import numpy as np
 
     from toolkit.data import load_dataset
+    from toolkit.data.bounds import read_npy
     from toolkit.errors import ConfigError, DataError
 
     if inputs and dataset:
         raise ConfigError(f"--inputs {inputs} and --dataset {dataset} are two sets of inputs; keep one of them")
     if inputs:
         try:
-            values = np.load(inputs, allow_pickle=False)
+            values = read_npy(inputs)
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"--inputs must be a .npy file of numbers: {inputs}: {error}") from None
         if not isinstance(values, np.ndarray) or values.ndim == 0:

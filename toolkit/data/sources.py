@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.config import DatasetConfig
+from toolkit.data.bounds import check_file, check_hdf5, check_npz, check_parquet, read_npy
 from toolkit.errors import DataError, nearest
 from toolkit.records import Array
 
@@ -42,6 +44,7 @@ def read_path(config: DatasetConfig) -> Found:
             f"dataset.path: {path.name} must be a folder or end in {', '.join(readers)}; "
             "a folder holds .npy files or class folders with images"
         )
+    check_file(path)
     return reader(path, config)
 
 
@@ -52,16 +55,16 @@ def reading(path: Path, what: str) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"{path} cannot be read as {what}: {lines[0][:200]}") from error
 
 
 def read_npz(path: Path, config: DatasetConfig) -> Found:
     """Arrays of a NumPy archive."""
+    with reading(path, "an .npz archive"):
+        check_npz(path)
     with reading(path, "an .npz archive"), np.load(path, allow_pickle=False) as content:
-        if not isinstance(content, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} holds one array, not an archive of several")
         return by_name(list(content.files), lambda key: content[key], path, config)
 
 
@@ -73,8 +76,7 @@ def read_folder(path: Path, config: DatasetConfig) -> Found:
 
     def load(key: str) -> Array:
         with reading(files[key], "a .npy array"):
-            found: Array = np.load(files[key], allow_pickle=False)
-            return found
+            return read_npy(files[key])
 
     return by_name(list(files), load, path, config)
 
@@ -89,6 +91,7 @@ def read_hdf5(path: Path, config: DatasetConfig) -> Found:
 
         def load(key: str) -> Array:
             item = content[key]
+            check_hdf5(path, item)
             return np.asarray(item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()])
 
         return by_name(names, load, path, config)
@@ -151,6 +154,8 @@ def read_table(path: Path, config: DatasetConfig) -> Found:
     import pandas
 
     with reading(path, "a table"):
+        if path.suffix.lower() == ".parquet":
+            check_parquet(path)
         table = pandas.read_csv(path) if path.suffix.lower() == ".csv" else pandas.read_parquet(path)
     columns = [str(name) for name in table.columns]
     labels = listed(config.labels) if config.labels is not None else columns[-1:]
