@@ -81,7 +81,7 @@ PLACED = {
 # Latency with FIFOs simulated over latency without: 5th and 95th percentile of 320 designs of 40 random
 # streamed networks (convolutions, depthwise, pooling, dense; RF 1 to 40), measured with this module.
 QUICK_SPREAD = (0.93, 1.04)
-FIVE_PERCENT = 1.645  # standard deviations that leave a twentieth outside
+FIVE_PERCENT = 1.6448536269514722  # standard deviations that leave a twentieth outside
 SURE = 0.999  # a chance nobody needs to be told of
 
 
