@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 import numpy.typing as npt
@@ -51,20 +50,16 @@ class Record:
                 raise ConfigError(f"{type(self).__name__}.{name} must be {spelled}, got {shown(value)}")
 
 
-class Names(dict[str, Any]):
-    """The names of a module; a class that is imported for type checkers only may be anything."""
-
-    def __missing__(self, name: str) -> Any:
-        return getattr(builtins, name, Any)
-
-
 @cache
 def declared(record: type) -> tuple[tuple[str, tuple[type, ...], tuple[Any, ...], str], ...]:
     """Of each field of a record that can be checked its name, types, choices, and the declaration."""
     found = []
-    hints = get_type_hints(record, localns=Names(vars(sys.modules[record.__module__])))
     for item in fields(record):
-        kinds, choices = accepted(hints[item.name])
+        try:
+            hint = eval(str(item.type), vars(sys.modules[record.__module__]))
+        except NameError:
+            continue  # a class that is imported for type checkers only
+        kinds, choices = accepted(hint)
         if kinds or choices:
             found.append((item.name, kinds, choices, str(item.type)))
     return tuple(found)
