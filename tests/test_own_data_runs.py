@@ -13,6 +13,7 @@ import pytest
 from toolkit.cli import exit_code
 from toolkit.comparison import load_comparison
 from toolkit.config import load_design
+from toolkit.errors import ConfigError
 from toolkit.exploration import best
 from toolkit.pipeline import RunResult, run_design
 
@@ -50,7 +51,8 @@ scale = "standard"
 [model]
 path = "network.keras"
 [train]
-epochs = 2
+epochs = 20
+learning_rate = 0.01
 [quantization]
 weight_bits = [3, 8]
 [hls]
@@ -65,7 +67,8 @@ RNG = np.random.default_rng(0)
 
 
 def network(folder: Path, features: int, outputs: int) -> None:
-    """A small network that the run trains."""
+    """A small network that the run trains, with the same weights each time."""
+    keras.utils.set_random_seed(0)
     x = keras.Input((features,), name="inputs")
     hidden = keras.layers.Dense(8, activation="relu", name="hidden")(x)
     keras.Model(x, keras.layers.Dense(outputs, name="out")(hidden), name="small").save(folder / "network.keras")
@@ -82,7 +85,7 @@ def jets(folder: Path) -> str:
 
 def energies(folder: Path) -> str:
     """A number to predict."""
-    features = RNG.normal(size=(400, 4))
+    features = np.random.default_rng(0).normal(size=(400, 4))
     np.savez(folder / "data.npz", x=features.astype(np.float32), y=(features @ [1, 0.5, -1, 0.2]).astype(np.float32))
     network(folder, 4, 1)
     return "rmse"
@@ -127,14 +130,23 @@ def test_one_design_file_to_a_report(make: Any, task: str, tmp_path: Path) -> No
 @pytest.mark.train
 def test_a_sweep_makes_lut_small_under_an_error(tmp_path: Path) -> None:
     energies(tmp_path)
-    (tmp_path / "sweep.toml").write_text(SWEEP.format(limit=10))
-    storage = str(tmp_path / "book.db")
-    assert exit_code(["sweep", str(tmp_path / "sweep.toml"), "--storage", storage]) == 0
-    (found,) = best(name="energy", objective="lut", min_metric=10.0, storage=storage)
-    rivals = [record.figures["lut"].value for record in found.sweep.points]
-    assert found.record.figures["lut"].value == min(rivals) and found.record.figures["rmse"].value <= 10
+    file, storage = tmp_path / "sweep.toml", str(tmp_path / "book.db")
+    file.write_text(SWEEP.format(limit=10))
+    assert exit_code(["sweep", str(file), "--storage", storage]) == 0
+    (loose,) = best(name="energy", objective="lut", storage=storage)
+    figures = {record.point.params["quantization.weight_bits"]: record.figures for record in loose.sweep.points}
+    few, many = figures[3], figures[8]
+    assert few["rmse"].value > many["rmse"].value and few["lut"].value < many["lut"].value
+    assert loose.record.figures["lut"] == few["lut"]
+
+    file.write_text(SWEEP.format(limit=(few["rmse"].value + many["rmse"].value) / 2))
+    assert exit_code(["sweep", str(file), "--storage", storage]) == 0
+    (found,) = best(name="energy", objective="lut", storage=storage)
+    assert found.record.figures["lut"] == many["lut"], "the limit binds"
     assert {"rmse", "rmse_loss"} <= set(found.record.figures) and "accuracy" not in found.record.figures
     assert exit_code(["sweep", "best", "energy", "--objective", "lut", "--storage", storage]) == 0
+    with pytest.raises(ConfigError, match=r"no point holds .*rmse"):
+        best(name="energy", objective="lut", min_metric=1e-6, storage=storage)
 
 
 def one_short(folder: Path) -> str:
@@ -165,23 +177,41 @@ def test_wrong_data_are_one_message_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_two_hundred_images_in_class_folders(tmp_path: Path) -> None:
-    from toolkit.data import load_dataset
-    from toolkit.training import train
-    from toolkit.zoo import build_model
+FOLDERS = """
+[dataset]
+path = "animals"
+shape = [8, 8, 1]
+[model]
+path = "network.keras"
+[train]
+epochs = 1
+[qat]
+epochs = 0
+[hls]
+io_type = "io_parallel"
+[proof]
+csim_count = 0
+[[baselines]]
+engine = "gpu_model"
+provider = "T4"
+precision = "float16"
+"""
 
+
+@pytest.mark.train
+def test_two_hundred_images_in_class_folders(tmp_path: Path) -> None:
     for label, name in enumerate(("cat", "dog", "owl")):
-        (tmp_path / name).mkdir()
+        (tmp_path / "animals" / name).mkdir(parents=True)
         for index in range(67 - (label == 2)):
             image = np.full((8, 8, 1), 80 * label) + RNG.integers(0, 40, (8, 8, 1))
-            keras.utils.save_img(tmp_path / name / f"{index}.png", image, scale=False)
-    dataset = load_dataset(tmp_path, shape=(8, 8, 1))
-    assert sum(dataset.size(split) for split in ("train", "validation", "test")) == 200
-    record = train(build_model("separable_cnn", dataset), dataset, epochs(0))
-    assert record.accuracy.low is not None and record.scale == ({"name": "1/255"},)
-
-
-def epochs(count: int) -> Any:
-    from toolkit.config import TrainConfig
-
-    return TrainConfig(epochs=count, progress=False)
+            keras.utils.save_img(tmp_path / "animals" / name / f"{index}.png", image, scale=False)
+    image = keras.Input((8, 8, 1), name="image")
+    flat = keras.layers.Flatten(name="flatten")(image)
+    keras.Model(image, keras.layers.Dense(3, name="logits")(flat), name="small").save(tmp_path / "network.keras")
+    (tmp_path / "design.toml").write_text(FOLDERS)
+    assert exit_code(["run", str(tmp_path / "design.toml"), "--out", str(tmp_path / "run")]) == 0
+    comparison = load_comparison(tmp_path / "run" / "report")
+    (row,) = (row for row in comparison.rows if row.family == "fpga")
+    accuracy = row.figures["accuracy"]
+    assert accuracy.source == "emulation" and accuracy.low is not None and comparison.metric.name == "accuracy"
+    assert "x / 255" in (tmp_path / "run" / "report" / "index.html").read_text()
