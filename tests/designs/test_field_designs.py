@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from shipped import ROOT
 
-from toolkit.config import DatasetConfig, DesignFile, load_design
+from toolkit.config import DatasetConfig, DesignFile, TrainConfig, load_design
 from toolkit.devices import require_device
 from toolkit.plan import check_design, plan_design
 
@@ -39,7 +39,7 @@ def stand_in(folder: Path, shape: tuple[int, ...], classes: int, marks: bool) ->
 def untrained(design: DesignFile) -> DesignFile:
     """The first design of a file without its trainings, whose time need not be measured."""
     first = design.designs[0].change(qat=None)
-    return design.change(train=design.train.change(epochs=0), designs=(first,), baselines=())
+    return design.change(train=TrainConfig(epochs=0), designs=(first,), baselines=())
 
 
 @pytest.mark.parametrize("name", FIELD)
