@@ -62,6 +62,7 @@ import os
 import signal
 import subprocess
 import sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs these tests may ignore it
 from toolkit.process import ending_in_order, run_many
 with ending_in_order() as ending:
     try:
