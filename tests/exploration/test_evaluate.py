@@ -291,3 +291,18 @@ def test_csim_proves_the_front(tmp_path: Path) -> None:
         assert record.proof["images"] == 4
         assert record.proof["estimate_differs"] == []
         assert record.proof["simulated"]["latency_us"]["value"] > 0
+
+
+def test_a_sweep_tells_where_bits_are_not_qkeras(tmp_path: Path) -> None:
+    """A result too narrow for its sums: csim equals the emulator, and neither is QKeras."""
+    tables = {
+        **BASE,
+        "name": "narrow",
+        "quantization": {"weight_bits": [6]},
+        "hls": {"strategy": "Latency", "layers": {"logits": {"precision": {"result": "ap_fixed<4,1>"}}}, **NEAREST},
+        "sweep": {"images": 50, "constraints": [], "proof": {"sample": 0, "images": 8}},
+    }
+    result = sweep(tables, workers=0, storage=tmp_path / "b.db", say=lambda line: None)
+    (record,) = result.pareto
+    assert record.proof is not None and record.proof["equal"] is True
+    assert any(finding.layer == "logits" and finding.severity == "error" for finding in result.findings)

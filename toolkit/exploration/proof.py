@@ -19,7 +19,8 @@ from toolkit.store import artifact, digest, package_versions
 
 if TYPE_CHECKING:
     from toolkit.data import Dataset
-    from toolkit.records import Estimate, HlsProject
+    from toolkit.hls.csim import CsimLibrary
+    from toolkit.records import Estimate, Finding, HlsProject
 
 COMPARED = ("latency_cycles", "initiation_interval_cycles", "lut", "ff", "dsp", "bram_18k")
 
@@ -50,7 +51,7 @@ def prove_point(point: Point, record: Mapping[str, Any], images: int) -> Mapping
     The emulator runs the graph that the sweep shared between strategies and reuse factors, csim the
     project with the point's own: equal outputs prove the sharing too. The project's own estimate is
     compared with the recorded one; ``simulated`` are latency and interval with its FIFOs simulated,
-    ``findings`` what lint says of the project.
+    ``findings`` what lint says of the project, and where csim's bits differ from QKeras', layer and reason.
     """
     from toolkit.emulation import emulate
     from toolkit.exploration.evaluate import converted, dataset_of
@@ -60,8 +61,25 @@ def prove_point(point: Point, record: Mapping[str, Any], images: int) -> Mapping
     graph, _ = converted(point, dataset, ())
     project = project_of(point, PointRecord.from_json(record), dataset)
     inputs = dataset.inputs(point.split, images)
-    expected, got = emulate(graph).predict(inputs), build_csim(project, jobs=cores()).predict(inputs)
-    return {**compared(expected, got), **estimates(project, record), "images": len(inputs), "project": project.digest}
+    library = build_csim(project, jobs=cores())
+    agreement = compared(emulate(graph).predict(inputs), library.predict(inputs))
+    found = estimates(project, record)
+    found["findings"] += [as_json(item) for item in against_qkeras(point, project, dataset, inputs, library)]
+    return {**agreement, **found, "images": len(inputs), "project": project.digest}
+
+
+def against_qkeras(
+    point: Point, project: HlsProject, dataset: Dataset, inputs: Array, library: CsimLibrary
+) -> tuple[Finding, ...]:
+    """Why the design's bits are not its model's, where they differ; a float model has none to compare."""
+    from toolkit.exploration.evaluate import float_of, origin_of, quantized
+    from toolkit.hls import check
+    from toolkit.quiet import start_tensorflow
+
+    start_tensorflow()
+    model, _ = quantized(point, float_of(origin_of(point, dataset), point, dataset), dataset, ())
+    result = check(project, model, inputs, library=library)
+    return result.findings if result.exact and not result.equal else ()
 
 
 def simulate_job(
