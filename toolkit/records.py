@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from types import SimpleNamespace, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -55,11 +55,12 @@ def declared(record: type) -> tuple[tuple[str, tuple[type, ...], tuple[Any, ...]
     """Of each field of a record that can be checked its name, types, choices, and the declaration."""
     found = []
     for item in fields(record):
+        alone = SimpleNamespace(__annotations__={item.name: item.type})
         try:
-            hint = eval(str(item.type), vars(sys.modules[record.__module__]))
+            hints = get_type_hints(alone, vars(sys.modules[record.__module__]))
         except NameError:
             continue  # a class that is imported for type checkers only
-        kinds, choices = accepted(hint)
+        kinds, choices = accepted(hints[item.name])
         if kinds or choices:
             found.append((item.name, kinds, choices, str(item.type)))
     return tuple(found)

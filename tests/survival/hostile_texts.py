@@ -6,6 +6,8 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
+from tests.survival.hostile_folders import flip, lines_moved
+
 VALUES = (
     "nan",
     "inf",
@@ -102,18 +104,6 @@ def edited(content: bytes, generator: random.Random) -> bytes:
     for _ in range(generator.randint(1, 5)):
         content = generator.choice(EDITS)(content, generator)
     return content
-
-
-def flip(content: bytes, generator: random.Random) -> bytes:
-    place = generator.randrange(len(content) or 1)
-    return content[:place] + bytes([generator.randrange(256)]) + content[place + 1 :]
-
-
-def lines_moved(content: bytes, generator: random.Random) -> bytes:
-    lines = content.split(b"\n")
-    first, second = generator.randrange(len(lines)), generator.randrange(len(lines))
-    lines[first], lines[second] = lines[second], lines[first]
-    return b"\n".join(lines)
 
 
 def line_repeated(content: bytes, generator: random.Random) -> bytes:

@@ -18,6 +18,8 @@ from toolkit.records import Array, Figure, as_json
 from toolkit.store import artifact, digest, package_versions
 
 if TYPE_CHECKING:
+    import keras
+
     from toolkit.data import Dataset
     from toolkit.hls.csim import CsimLibrary
     from toolkit.records import Estimate, Finding, HlsProject
@@ -72,13 +74,9 @@ def against_qkeras(
     point: Point, project: HlsProject, dataset: Dataset, inputs: Array, library: CsimLibrary
 ) -> tuple[Finding, ...]:
     """Why the design's bits are not its model's, where they differ; a float model has none to compare."""
-    from toolkit.exploration.evaluate import float_of, origin_of, quantized
     from toolkit.hls import check
-    from toolkit.quiet import start_tensorflow
 
-    start_tensorflow()
-    model, _ = quantized(point, float_of(origin_of(point, dataset), point, dataset), dataset, ())
-    result = check(project, model, inputs, library=library)
+    result = check(project, model_of(point, dataset), inputs, library=library)
     return result.findings if result.exact and not result.equal else ()
 
 
@@ -127,19 +125,26 @@ def own_config(record: PointRecord) -> HlsConfig:
 
 def project_of(point: Point, record: PointRecord, dataset: Dataset) -> HlsProject:
     """The project of a point, written once per store."""
-    from toolkit.exploration.evaluate import float_of, origin_of, quantized
+    from toolkit.exploration.evaluate import origin_of
     from toolkit.hls import load_project, write_project
-    from toolkit.quiet import start_tensorflow
 
     origin, config = origin_of(point, dataset), own_config(record)
     key = digest("project", origin, point.design.quantization, point.design.qat, config, package_versions())
     with artifact("sweep-project", key) as folder:
         if not folder.complete:
-            start_tensorflow()
-            model, _ = quantized(point, float_of(origin, point, dataset), dataset, ())
-            write_project(model, config, folder / "project")
+            write_project(model_of(point, dataset), config, folder / "project")
     project: HlsProject = load_project(folder / "project")
     return project
+
+
+def model_of(point: Point, dataset: Dataset) -> keras.Model:
+    """The model that a point converts; its trainings are the store's."""
+    from toolkit.exploration.evaluate import float_of, origin_of, quantized
+    from toolkit.quiet import start_tensorflow
+
+    start_tensorflow()
+    model, _ = quantized(point, float_of(origin_of(point, dataset), point, dataset), dataset, ())
+    return model
 
 
 def compared(expected: Array, got: Array) -> dict[str, Any]:
